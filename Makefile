@@ -1,0 +1,52 @@
+# Two commands: `make demo` and `make test`. Both set everything up in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ENCODER ?= efficientnet-lite0
+SLIDE ?=
+OUT ?= demo-output
+NO_QT := PATHFM_NO_QT=1 $(BIN)/python -m pytest -p no:pytest-qt -p no:napari
+
+.PHONY: demo test lint headless-test window-test soak bench screenshots sample clean
+
+demo: $(READY)
+	.ci/window $(BIN)/pathfm demo $(if $(SLIDE),"$(SLIDE)") --encoder $(ENCODER) --out $(OUT)
+
+test: lint headless-test window-test
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+# Everything below the window, with Qt made impossible to import.
+headless-test: $(READY)
+	$(NO_QT) tests --ignore=tests/gui
+
+window-test: $(READY)
+	.ci/window $(BIN)/python -m pytest tests/gui
+
+soak: $(READY)
+	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.reading --json
+	$(BIN)/python -m benchmarks.embedding --json
+	$(BIN)/python -m benchmarks.retrieval --json
+
+screenshots: $(READY)
+	.ci/window $(BIN)/python docs/screenshots.py $(if $(SLIDE),"$(SLIDE)")
+
+sample: $(READY)
+	$(BIN)/python sample_data/make.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info

@@ -1,0 +1,1 @@
+"""What the program promises, measured: ``python -m benchmarks.<name> --json``."""

@@ -1,0 +1,43 @@
+"""``pathfm`` and ``python -m napari_pathfm``: the commands, and the demo, which opens a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli import app
+from .terminal import command
+
+
+@app.command()
+@command
+def demo(
+    slide: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SLIDE]", help="A whole slide; a sample if absent."),
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Encoder; see “pathfm models”.")
+    ] = "efficientnet-lite0",
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-output"),
+    keep_open: Annotated[
+        bool, typer.Option(help="Leave the window to the user at the end.")
+    ] = True,
+) -> None:
+    """Run the main job in the window, from opening a slide to training data."""
+    from .gui.demo import run_demo
+
+    code = run_demo(slide, encoder, out, keep_open)
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One verb a file: tissue, embed, map, search, heatmap, segment, export."""

@@ -1,0 +1,231 @@
+"""Write what was annotated as training data: images, index masks, splits and a manifest.
+
+Patches are squares of a grid over the whole slide, at one resolution; those that hold an annotated
+pixel are written. Connected patches stay in one split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.edits import AnnotationClass
+from ..core.jobs import Job, Progress
+from ..core.slide import Slide
+from ..core.tiles import TileGrid, TileSpec
+from ..io.atomic import new_folder
+from ..io.interop.dataset import (
+    SPLITS,
+    Pair,
+    folder_names,
+    write_index,
+    write_pair,
+    write_png,
+)
+from ..io.project import Project
+from ..io.store import stored_features
+from .manifest import manifest_of, patch_facts, tile_facts
+from .patches import AnnotatedSlide, read_square
+from .split import Patch, Split, assign, check_split, regions
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes
+    ----------
+    folder : Path
+    files : tuple of str
+        Relative to `folder`.
+    classes : tuple of str
+        Names, in the order of their indices in the masks.
+    patches : dict
+        Number of image and mask pairs of each split.
+    regions : int
+        Connected groups of patches.
+    objects : int
+        Objects with a class.
+    unclassified : int
+        Objects without one: their pixels are ignored.
+    tiles : dict
+        Number of labelled tiles of each class.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    patches: dict[str, int]
+    regions: int
+    objects: int
+    unclassified: int
+    tiles: dict[str, int] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Say it in a sentence or two."""
+        each = ", ".join(f"{count} {split}" for split, count in self.patches.items())
+        text = f"{sum(self.patches.values())} images with masks ({each}) of {self.objects} objects"
+        if self.tiles:
+            text += f", {sum(self.tiles.values())} labelled tiles"
+        text += f", in {self.folder}."
+        if self.unclassified:
+            text += f" {self.unclassified} objects have no class yet and count as not annotated."
+        if self.regions and not self.patches["val"] + self.patches["test"]:
+            text += " All of them are for training: annotate more regions apart to fill the others."
+        return text
+
+
+def export_dataset(
+    project: Project,
+    out: str | Path,
+    *,
+    slides: Mapping[str, Slide],
+    layer: str = "regions",
+    patch_px: int = 512,
+    mpp: float | None = None,
+    split: Split = (0.7, 0.15, 0.15),
+    seed: int = 0,
+) -> Job[ExportReport]:
+    """Export annotated objects and labelled tiles of some slides.
+
+    Parameters
+    ----------
+    project : Project
+    out : str or Path
+        A folder that does not exist yet or is empty. It appears when all is written.
+    slides : mapping
+        Open slides by their id.
+    layer : str
+        Name of the annotation layer.
+    patch_px : int
+        Side of the images in pixels.
+    mpp : float, optional
+        Micrometres per pixel of the images; as scanned if absent.
+    split : tuple of float
+        Fractions of train, val and test; regions are never cut.
+    seed : int
+        Decides which region goes where.
+
+    Raises
+    ------
+    ValueError
+        Nothing is annotated, `out` is not empty, or `mpp` is asked for and a slide has none.
+    SlideError
+        A slide cannot be read.
+    OSError
+        There is no space, or no right to write there. Nothing is left behind.
+    """
+    check_split(split)
+    out = Path(out).expanduser()
+    spec = TileSpec(tile_px=patch_px, mpp=mpp)
+    classes = tuple(sorted(project.classes(), key=lambda each: each.id))
+    yield Progress(0, 0, "Looking for annotations")
+    sources = [AnnotatedSlide(project, slide, layer, spec, classes) for slide in slides.values()]
+    labelled = [tile for slide in slides.values() for tile in _labelled(project, slide, classes)]
+    _check_something(sources, labelled, classes)
+    with new_folder(out) as folder:
+        patches, pairs = yield from _write_patches(folder, sources)
+        numbers = regions(patches)
+        sizes = Counter(numbers)
+        chosen = assign((sizes[region] for region in range(len(sizes))), split, seed)
+        splits = [SPLITS[chosen[region]] for region in numbers]
+        tiles = yield from _write_tiles(folder, labelled, classes)
+        manifest = manifest_of(layer, classes, spec, sources, seed, split)
+        by_id = {source.slide.id: source for source in sources}
+        manifest["patches"] = [
+            patch_facts(patch, pair, by_id[patch.slide_id], number, name)
+            for patch, pair, number, name in zip(patches, pairs, numbers, splits, strict=True)
+        ]
+        manifest["tiles"] = tiles
+        by_split: dict[str, list[Pair]] = {name: [] for name in SPLITS}
+        for pair, name in zip(pairs, splits, strict=True):
+            by_split[name].append(pair)
+        index = write_index(folder, len(classes), by_split, manifest)
+        yield Progress(len(patches), len(patches), "Exporting patches", "patches")
+    return ExportReport(
+        folder=out,
+        files=(*index, *(path for pair in pairs for path in pair), *(t["path"] for t in tiles)),
+        classes=tuple(each.name for each in classes),
+        patches={name: len(found) for name, found in by_split.items()},
+        regions=len(sizes),
+        objects=sum(len(source.indices) for source in sources),
+        unclassified=sum(len(source.unclassified) for source in sources),
+        tiles=dict(Counter(tile["class"] for tile in tiles)),
+    )
+
+
+@dataclass(frozen=True)
+class _LabelledTile:
+    slide: Slide
+    grid: TileGrid
+    number: int
+    class_id: int
+    encoder: str
+
+
+def _check_something(
+    sources: Sequence[AnnotatedSlide],
+    labelled: Sequence[_LabelledTile],
+    classes: Sequence[AnnotationClass],
+) -> None:
+    if labelled or any(source.indices for source in sources):
+        return
+    objects = sum(len(source.unclassified) for source in sources)
+    if objects:
+        raise ValueError(
+            f"None of the {objects} annotated objects has a class yet. Choose a class for them "
+            f"({', '.join(each.name for each in classes) or 'make one first'}), then export."
+        )
+    raise ValueError(
+        "Nothing is annotated yet, so there is nothing to export: segment or paint an object, or "
+        "label tiles."
+    )
+
+
+def _write_patches(
+    folder: Path, sources: Sequence[AnnotatedSlide]
+) -> Job[tuple[list[Patch], list[Pair]]]:
+    patches: list[Patch] = []
+    pairs: list[Pair] = []
+    places = [(source, place) for source in sources for place in source.candidates()]
+    for done, (source, (row, col)) in enumerate(places):
+        yield Progress(done, len(places), "Exporting patches", "patches")
+        found = source.patch(row, col)
+        if found is not None:
+            name = f"{source.slide.id}_{row:05d}_{col:05d}"
+            patches.append(found[0])
+            pairs.append(write_pair(folder, name, source.image(row, col), found[1]))
+    return patches, pairs
+
+
+def _labelled(
+    project: Project, slide: Slide, classes: Iterable[AnnotationClass]
+) -> Iterator[_LabelledTile]:
+    known = {each.id for each in classes}
+    # The same grid may have been embedded several times: its labels count once.
+    grids = {stored.grid.hash: stored for stored in stored_features(project.slide_store(slide.id))}
+    for name, stored in sorted(grids.items()):
+        for number, class_id in sorted(project.labels(slide.id, name).items()):
+            if class_id in known:
+                yield _LabelledTile(slide, stored.grid, number, class_id, stored.key.encoder)
+
+
+def _write_tiles(
+    folder: Path, labelled: Sequence[_LabelledTile], classes: Sequence[AnnotationClass]
+) -> Job[list[dict[str, Any]]]:
+    folders = folder_names({each.id: each.name for each in classes})
+    numbers = {each.id: (index, each.name) for index, each in enumerate(classes)}
+    facts = []
+    for done, tile in enumerate(labelled):
+        yield Progress(done, len(labelled), "Exporting labelled tiles", "tiles")
+        grid, plan = tile.grid, tile.grid.plan
+        origins = grid.level_origins(tile.slide.levels[plan.level].downsample)
+        pixels = read_square(tile.slide, plan, *origins[tile.number].tolist())
+        name = f"{tile.slide.id}_{grid.hash}_{tile.number:06d}.png"
+        path = write_png(folder, f"tiles/{folders[tile.class_id]}/{name}", pixels)
+        facts.append(tile_facts(path, tile.slide, grid, tile.number, *numbers[tile.class_id]))
+        facts[-1]["encoder"] = tile.encoder
+    return facts

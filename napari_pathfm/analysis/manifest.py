@@ -1,0 +1,108 @@
+"""The manifest of an export: what every image, mask and object in it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from ..core.edits import AnnotationClass, ObjectRow
+from ..core.slide import Slide
+from ..core.tiles import TileGrid, TileSpec
+from ..io.interop.dataset import IGNORE, SPLITS, Pair
+from .patches import AnnotatedSlide
+from .split import Patch, Split
+
+
+def patch_facts(
+    patch: Patch, pair: Pair, source: AnnotatedSlide, region: int, split: str
+) -> dict[str, Any]:
+    """Say where a patch lies, in level-0 pixels, and how its pixels were read."""
+    return {
+        "image_path": pair[0],
+        "mask_path": pair[1],
+        "split": split,
+        "region": region,
+        "slide": patch.slide_id,
+        "y": patch.row * source.side,
+        "x": patch.col * source.side,
+        "side": source.side,
+        "level": source.plan.level,
+        "size": source.plan.size,
+        "pixels": source.plan.tile_px,
+        "objects": sorted(patch.objects),
+    }
+
+
+def tile_facts(
+    path: str, slide: Slide, grid: TileGrid, number: int, index: int, name: str
+) -> dict[str, Any]:
+    """Say where a labelled tile lies, in level-0 pixels, and what it is."""
+    y, x = grid.origins[number].tolist()
+    return {
+        "path": path,
+        "class": name,
+        "index": index,
+        "slide": slide.id,
+        "tile": number,
+        "y": y,
+        "x": x,
+        "side": grid.side,
+        "level": grid.plan.level,
+        "size": grid.plan.size,
+        "pixels": grid.plan.tile_px,
+    }
+
+
+def manifest_of(
+    layer: str,
+    classes: Sequence[AnnotationClass],
+    spec: TileSpec,
+    sources: Sequence[AnnotatedSlide],
+    seed: int,
+    split: Split,
+) -> dict[str, Any]:
+    """Say where everything comes from; neither names of patients nor paths are in it."""
+    return {
+        "tool": {"name": "napari-pathfm", "version": version("napari-pathfm")},
+        "coordinates": "y, x, side and box (y0, x0, y1, x1) in level-0 pixels",
+        "layer": layer,
+        "mpp": spec.mpp,
+        "split": dict(zip(SPLITS, split, strict=True)),
+        "seed": seed,
+        "ignore_index": IGNORE,
+        "classes": [
+            {"index": number, "name": each.name, "color": each.color}
+            for number, each in enumerate(classes)
+        ],
+        "slides": [_slide_facts(source) for source in sources],
+    }
+
+
+def _slide_facts(source: AnnotatedSlide) -> dict[str, Any]:
+    slide = source.slide
+    mpp = None if slide.mpp is None else slide.mpp * source.side / source.plan.tile_px
+    return {
+        "id": slide.id,
+        "name": slide.name,
+        "shape": list(slide.levels[0].shape),
+        "mpp": slide.mpp,
+        "image_mpp": mpp,
+        "objects": [_object_facts(row, source.indices.get(row.id)) for row in source.rows],
+    }
+
+
+def _object_facts(row: ObjectRow, index: int | None) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "index": index,
+        "how": row.how,
+        "model": row.model,
+        "prompts": json.loads(row.prompts) if row.prompts else None,
+        "score": None if row.score < 0 else row.score,
+        "corrected": row.corrected,
+        "author": row.author,
+        "area": row.area,
+        "box": list(row.box),
+    }

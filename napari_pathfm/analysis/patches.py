@@ -1,0 +1,131 @@
+"""Patches of the annotated parts of a slide: their pixels and their index masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.edits import AnnotationClass, ObjectRow
+from ..core.slide import RGB, Slide
+from ..core.tiles import TilePlan, TileSpec, plan_tiles
+from ..io.interop.dataset import IGNORE
+from ..io.masks import AnnotationLayer
+from ..io.project import Project
+from ..io.walk import resize
+from .split import Patch
+
+
+class AnnotatedSlide:
+    """A slide with one of its annotation layers, cut into a grid of patches.
+
+    Parameters
+    ----------
+    project : Project
+    slide : Slide
+    layer : str
+        Name of the annotation layer.
+    spec : TileSpec
+        Side and resolution of the patches.
+    classes : sequence of AnnotationClass
+        Their order gives the indices in masks.
+
+    Attributes
+    ----------
+    plan : TilePlan
+        Where pixels are read.
+    side : float
+        Side of a patch in level-0 pixels.
+    rows : tuple of ObjectRow
+        Objects that have pixels, by id.
+    indices : dict
+        Index of the class of each object that has one.
+    unclassified : list of int
+        Ids of the others.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        slide: Slide,
+        layer: str,
+        spec: TileSpec,
+        classes: Sequence[AnnotationClass],
+    ) -> None:
+        self.slide = slide
+        self.layer = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
+        self.plan = plan_tiles(slide.levels, spec, slide.mpp)
+        self.side = self.plan.size * slide.levels[self.plan.level].downsample
+        index = {each.id: number for number, each in enumerate(classes)}
+        rows = [row for row in self.layer.objects.values() if row.area > 0]
+        self.rows: tuple[ObjectRow, ...] = tuple(sorted(rows, key=lambda row: row.id))
+        self.indices = {row.id: index[row.class_id] for row in rows if row.class_id in index}
+        self.unclassified = [row.id for row in rows if row.class_id not in index]
+
+    def candidates(self) -> list[tuple[int, int]]:
+        """Rows and columns of the patches on which objects with a class may lie."""
+        found: set[tuple[int, int]] = set()
+        for row in self.rows:
+            if row.id in self.indices:
+                y0, x0, y1, x1 = (edge / self.side for edge in row.box)
+                found.update(
+                    (r, c)
+                    for r in range(int(y0), max(int(y0) + 1, math.ceil(y1)))
+                    for c in range(int(x0), max(int(x0) + 1, math.ceil(x1)))
+                )
+        return sorted(found)
+
+    def patch(self, row: int, col: int) -> tuple[Patch, NDArray[np.uint8]] | None:
+        """Return a patch and its index mask, ``None`` if no pixel of it has a class."""
+        ids = sample_ids(self.layer, row * self.side, col * self.side, self.side, self.plan.tile_px)
+        values, inverse = np.unique(ids, return_inverse=True)
+        lookup = np.array([self.indices.get(int(value), IGNORE) for value in values], np.uint8)
+        mask = lookup[inverse].reshape(ids.shape)
+        if (mask == IGNORE).all():
+            return None
+        objects = frozenset(int(value) for value in values if value)
+        return Patch(self.slide.id, row, col, objects), mask
+
+    def image(self, row: int, col: int) -> RGB:
+        """Read the pixels of a patch, ``(patch_px, patch_px, 3)``."""
+        size = self.plan.size
+        return read_square(self.slide, self.plan, row * size, col * size)
+
+
+def sample_ids(
+    layer: AnnotationLayer, y: float, x: float, side: float, pixels: int
+) -> NDArray[np.uint32]:
+    """Object ids under the pixels of an image of a square of the slide.
+
+    Parameters
+    ----------
+    layer : AnnotationLayer
+    y, x, side : float
+        Upper left corner and side of the square, level-0 pixels.
+    pixels : int
+        Side of the image.
+
+    Returns
+    -------
+    ndarray
+        ``(pixels, pixels)`` uint32: the id under the centre of each pixel. Large squares are
+        sampled from a coarser level of the layer that is still twice as fine as the image.
+    """
+    step = side / pixels
+    level = min(max(0, math.floor(math.log2(step)) - 1), len(layer.levels) - 1)
+    factor = 2**level
+    # Pixel p of a level is level-0 pixel p * factor; half a pixel turns centres into pixels.
+    within = (np.arange(pixels) + 0.5) * step - 0.5
+    rows = np.rint((y + within) / factor).astype(int)
+    cols = np.rint((x + within) / factor).astype(int)
+    height, width = int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1
+    block = layer.read(level, int(rows[0]), int(cols[0]), height, width)
+    return block[np.ix_(rows - rows[0], cols - cols[0])]
+
+
+def read_square(slide: Slide, plan: TilePlan, y: int, x: int) -> RGB:
+    """Read the square of a plan at ``(y, x)``, pixels of its level: ``(tile_px, tile_px, 3)``."""
+    square = slide.read(plan.level, y, x, plan.size, plan.size)
+    return square if plan.size == plan.tile_px else resize(square, plan.tile_px, plan.tile_px)

@@ -1,0 +1,291 @@
+"""Segment an object from prompts: prompts, crop centred on them, encoder, decoder, candidate.
+
+The encoder runs once a crop and the decoder once a click (Kirillov et al., "Segment Anything",
+ICCV 2023, https://github.com/facebookresearch/segment-anything), see
+:mod:`napari_pathfm.analysis.crop`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Generator
+from concurrent.futures import wait
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.edits import Edit, ObjectRow
+from ..core.inference import InferenceQueue, Priority
+from ..core.inference import queue as device_queue
+from ..core.jobs import Job, Progress
+from ..core.prompts import Prompts
+from ..core.slide import Slide
+from ..io.masks import AnnotationLayer
+from ..models.base import Segmenter
+from .crop import Crop, CropCache, crop_side, make_crop
+
+T = TypeVar("T")
+
+COMMIT_PX = 1 << 26
+"""A mask of more pixels than this is committed from a coarser level of the annotation layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """What a segmenter answered, before it is committed.
+
+    Attributes
+    ----------
+    masks : ndarray
+        ``(3, h, w)`` bool, pixels of the crop, best first.
+    choice : int
+        Which of them is meant.
+    scores : ndarray
+        ``(3,)`` float32, the model's own estimate of the IoU.
+    y, x : float
+        Upper left corner of the crop, level-0 pixels.
+    downsample : float
+        Level-0 pixels per pixel of `masks`.
+    model : str
+        Name of the segmenter.
+    prompts : Prompts
+        In level-0 pixels.
+    """
+
+    masks: NDArray[np.bool_]
+    choice: int
+    scores: NDArray[np.float32]
+    y: float
+    x: float
+    downsample: float
+    model: str
+    prompts: Prompts
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The chosen mask, ``(h, w)`` bool, pixels of the crop."""
+        chosen: NDArray[np.bool_] = self.masks[self.choice]
+        return chosen
+
+    @property
+    def box_area(self) -> float:
+        """Level-0 pixels of the box round the chosen mask."""
+        rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        if not len(rows):
+            return 0.0
+        pixels = (rows[-1] - rows[0] + 1) * (cols[-1] - cols[0] + 1)
+        return float(pixels * self.downsample**2)
+
+    def chosen(self, choice: int) -> Candidate:
+        """Return the same answer with another of its masks chosen."""
+        return replace(self, choice=choice)
+
+    @property
+    def score(self) -> float:
+        """The model's estimate for the chosen mask, 0 to 1."""
+        return float(np.clip(self.scores[self.choice], 0, 1))
+
+    def mask_at(self, factor: int) -> tuple[int, int, NDArray[np.bool_]]:
+        """Draw the mask on the slide's pixels, `factor` x `factor` taken as one.
+
+        Parameters
+        ----------
+        factor : int
+            Level-0 pixels per pixel of the answer.
+
+        Returns
+        -------
+        y, x : int
+            Upper left corner, in pixels of the answer.
+        mask : ndarray
+            ``(h, w)`` bool: the box around the mask, each pixel by the crop's pixel in which its
+            centre lies; ``(0, 0)`` for an empty mask.
+        """
+        rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        if not len(rows):
+            return 0, 0, np.zeros((0, 0), bool)
+        y, row = _centres(self.y, self.downsample, factor, rows[0], rows[-1])
+        x, col = _centres(self.x, self.downsample, factor, cols[0], cols[-1])
+        return y, x, self.mask[np.ix_(row, col)]
+
+    def level0_mask(self) -> tuple[int, int, NDArray[np.bool_]]:
+        """Draw the mask on level 0: ``(y, x, (h, w) bool)``, see :meth:`mask_at`."""
+        return self.mask_at(1)
+
+
+def _centres(
+    start: float, downsample: float, factor: int, first: int, last: int
+) -> tuple[int, NDArray[np.int64]]:
+    """Pixels whose centres lie in crop pixels `first` to `last`, and the crop pixel of each."""
+    low = math.ceil((start + first * downsample) / factor - 0.5)
+    high = math.ceil((start + (last + 1) * downsample) / factor - 0.5)
+    centres = (np.arange(low, max(high, low)) + 0.5) * factor
+    pixel = np.floor((centres - start) / downsample).astype(np.int64)
+    return low, pixel.clip(first, last)
+
+
+def segment(
+    slide: Slide,
+    prompts: Prompts,
+    segmenter: Segmenter,
+    view_downsample: float = 1.0,
+    cache: CropCache | None = None,
+    queue: InferenceQueue | None = None,
+    crop: Crop | None = None,
+) -> Job[Candidate]:
+    """Segment the object that the prompts mean.
+
+    Parameters
+    ----------
+    slide : Slide
+    prompts : Prompts
+        Of one object, level-0 pixels.
+    segmenter : Segmenter
+    view_downsample : float
+        Level-0 pixels per screen pixel of the view.
+    cache : CropCache, optional
+        Where encoded crops are looked up and kept.
+    queue : InferenceQueue, optional
+        Default: the one of the segmenter's device.
+    crop : Crop, optional
+        Look at this one; by default it is chosen by :func:`make_crop`.
+
+    Raises
+    ------
+    ValueError
+        There is no prompt that says where the object is, they lie outside the slide, or the
+        segmenter does not understand such prompts.
+    """
+    if not prompts:
+        raise ValueError("There is no prompt yet: click on an object or draw a box around it.")
+    check_answers(segmenter, prompts)
+    queue = queue or device_queue(segmenter.device)
+    cache = cache if cache is not None else CropCache(1)
+    side = crop_side(prompts, segmenter.input_px, view_downsample)
+    known = cache.find(slide.id, segmenter.name, prompts, side) if crop is None else None
+    if known is None:
+        yield Progress(0, 3, "reading the slide")
+        crop = crop or make_crop(slide, prompts, segmenter.input_px, view_downsample)
+        rgb = crop.rgb
+        embedding = yield from _answer(queue, lambda: segmenter.encode(rgb), 1, "encoding")
+        cache.put(slide.id, segmenter.name, crop, embedding)
+    else:
+        crop, embedding = known
+    asked = [crop.prompts(prompts)]
+    found = yield from _answer(queue, lambda: segmenter.decode(embedding, asked), 2, "decoding")
+    return Candidate(
+        masks=found.masks[0],
+        choice=0,
+        scores=found.scores[0],
+        y=crop.y,
+        x=crop.x,
+        downsample=crop.side / found.masks.shape[-1],
+        model=segmenter.name,
+        prompts=prompts,
+    )
+
+
+def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
+    """Raise ``ValueError`` with a remedy where the segmenter cannot answer such prompts."""
+    if prompts.box is None and not prompts.positive.any():
+        raise ValueError(
+            "All points say where the object is not: add a positive point or a box on it."
+        )
+    if prompts.box is None and "points" not in segmenter.answers:
+        raise ValueError(
+            f"{segmenter.name} does not answer points alone: draw a box around the object, or "
+            "choose a SAM model (sam-vit-b)."
+        )
+    if prompts.box is not None and "box" not in segmenter.answers:
+        raise ValueError(
+            f"{segmenter.name} does not answer boxes: click on the object, or choose a SAM model."
+        )
+
+
+def _answer(
+    queue: InferenceQueue, unit: Callable[[], T], step: int, text: str
+) -> Generator[Progress, None, T]:
+    # Reports while it waits, so that whoever cancels is heard; what still waits is taken out.
+    future = queue.submit(unit, Priority.CLICK)
+    try:
+        while not future.done():
+            yield Progress(step, 3, text)
+            wait([future], timeout=0.05)
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def commit_edit(
+    layer: AnnotationLayer,
+    candidate: Candidate,
+    class_id: int,
+    author: str = "",
+    overwrite: bool = True,
+) -> Edit:
+    """Build the edit that makes a candidate an object of the layer.
+
+    Parameters
+    ----------
+    layer : AnnotationLayer
+    candidate : Candidate
+    class_id : int
+        0 for no class yet.
+    author : str
+    overwrite : bool
+        Whether it takes pixels from objects that are there already.
+
+    Returns
+    -------
+    Edit
+        To be committed by the caller.
+
+    Raises
+    ------
+    ValueError
+        The mask is empty, lies outside the slide or, with ``overwrite=False``, wholly on other
+        objects.
+    """
+    level = _commit_level(candidate, len(layer.levels))
+    y, x, mask = _clipped(*candidate.mask_at(2**level), layer.levels[level])
+    if not overwrite and mask.any():
+        mask = mask & (layer.read(level, y, x, *mask.shape) == 0)
+    if not mask.any():
+        raise ValueError(
+            "The mask is empty, so there is nothing to commit: add a point on the object or draw "
+            "the box again."
+        )
+    number = layer.new_id()
+    row = ObjectRow(
+        id=number,
+        class_id=class_id,
+        how="prompt",
+        model=candidate.model,
+        prompts=json.dumps(candidate.prompts.as_dict()),
+        score=candidate.score,
+        author=author,
+    )
+    ids = np.full(mask.shape, number, np.uint32)
+    text = f"commit object {number}"
+    return layer.paint_edit(y, x, ids, mask, text, rows={number: row}, level=level)
+
+
+def _commit_level(candidate: Candidate, levels: int) -> int:
+    """Finest level at which the mask is small enough to hold."""
+    area = candidate.box_area
+    level = 0
+    while area / 4**level > COMMIT_PX and level < levels - 1:
+        level += 1
+    return level
+
+
+def _clipped(
+    y: int, x: int, mask: NDArray[np.bool_], shape: tuple[int, int]
+) -> tuple[int, int, NDArray[np.bool_]]:
+    """Cut off what lies outside ``shape``."""
+    top, left = max(0, -y), max(0, -x)
+    bottom, right = max(top, shape[0] - y), max(left, shape[1] - x)
+    return y + top, x + left, mask[top:bottom, left:right]

@@ -1,0 +1,395 @@
+"""The verbs without a window: each runs to its end and returns its result.
+
+Positions are ``(y, x)`` in level-0 pixels. Long verbs take `report`, a function that is called
+with every :class:`~napari_pathfm.core.jobs.Progress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .core.edits import Edit
+from .core.embeddings import Embeddings
+from .core.jobs import Progress, run
+from .core.prompts import Prompts
+from .core.slide import Slide
+from .core.tiles import TileGrid, TileSpec, make_grid
+
+if TYPE_CHECKING:
+    from .analysis.export import ExportReport
+    from .analysis.map import MapCoordinates
+    from .analysis.search import TileScores
+    from .analysis.segment import Candidate
+    from .analysis.tissue import TissueMask
+    from .io.project import Project
+    from .io.reader import SlideReader
+    from .models.base import Encoder, EncoderSpec, Segmenter
+
+Report = Callable[[Progress], None]
+
+__all__ = [
+    "commit",
+    "embed",
+    "export",
+    "load_embeddings",
+    "models",
+    "open_project",
+    "open_slide",
+    "search",
+    "segment",
+    "tiles",
+    "tissue",
+    "umap",
+]
+
+
+def open_slide(path: str | Path, mpp: float | None = None) -> SlideReader:
+    """Open a whole-slide image.
+
+    Parameters
+    ----------
+    path : str or Path
+    mpp : float, optional
+        Micrometres per level-0 pixel, where the file does not say it.
+
+    Raises
+    ------
+    SlideError
+        The file is missing, or is no slide that can be read.
+    """
+    from .io.reader import open_slide
+
+    return open_slide(path, mpp=mpp)
+
+
+def tissue(slide: Slide) -> TissueMask:
+    """Find tissue: background, pen and fat are left out."""
+    from .analysis.tissue import find_tissue
+
+    return find_tissue(slide)
+
+
+def tiles(
+    slide: Slide,
+    tissue: TissueMask | None = None,
+    mpp: float | None = 0.5,
+    tile_px: int = 224,
+    overlap: float = 0.0,
+    min_tissue: float = 0.5,
+) -> TileGrid:
+    """Cut a slide into tiles.
+
+    Parameters
+    ----------
+    slide : Slide
+    tissue : TissueMask, optional
+        Only tiles with tissue are kept; all of them if absent.
+    mpp : float or None
+        Micrometres per pixel of a tile; ``None``: level-0 pixels, for a slide without mpp.
+    tile_px : int
+        Side of a tile in pixels.
+    overlap : float
+        Fraction of the side shared by neighbours.
+    min_tissue : float
+        Fraction of a tile that has to be tissue.
+
+    Raises
+    ------
+    ValueError
+        `mpp` is asked for and the slide has none.
+    """
+    spec = TileSpec(tile_px, mpp, overlap, min_tissue)
+    mask = None if tissue is None else tissue.mask
+    return make_grid(slide.id, slide.levels, slide.mpp, spec, mask)
+
+
+def embed(
+    slide: SlideReader,
+    grid: TileGrid,
+    encoder: str | Encoder = "efficientnet-lite0",
+    project: Project | str | Path | None = None,
+    weights: str | Path | None = None,
+    report: Report | None = None,
+) -> Embeddings:
+    """Embed the tiles of a grid.
+
+    Parameters
+    ----------
+    slide : SlideReader
+    grid : TileGrid
+    encoder : str or Encoder
+        A name from the catalogue (``pathfm models``), or one that is loaded already.
+    project : Project, str or Path, optional
+        Where embeddings are kept; what is there already is not computed again, and a run that was
+        stopped goes on from there. Not kept if absent.
+    weights : str or Path, optional
+        A checkpoint on this computer instead of a download.
+    report : callable, optional
+
+    Raises
+    ------
+    ModelError
+        The weights are missing or do not fit.
+    """
+    from .analysis.embed import embed as job
+    from .io.store import FeatureStore
+    from .models.catalog import get_encoder
+
+    if isinstance(encoder, str):
+        encoder = get_encoder(encoder, weights=None if weights is None else Path(weights))
+    if project is None:
+        return run(job(slide, grid, encoder), report)
+    with _at(project) as opened:
+        if not opened.read_only:
+            opened.add_slide(slide)
+        store = FeatureStore(opened.slide_store(slide.id), encoder.key, grid)
+        return run(job(slide, grid, encoder, store=store), report)
+
+
+def load_embeddings(
+    slide: Slide, project: Project | str | Path, encoder: str = "efficientnet-lite0"
+) -> tuple[TileGrid, Embeddings]:
+    """Return what a project keeps of a slide: the grid with most tiles embedded, and its vectors.
+
+    Raises
+    ------
+    ProjectError
+        The slide has not been embedded with this encoder in this project.
+    """
+    from .io.project import ProjectError
+    from .io.store import FeatureStore, stored_features
+
+    with _at(project, create=False) as opened:
+        path = opened.slide_store(slide.id)
+        stored = [each for each in stored_features(path) if each.key.encoder == encoder]
+        if not any(each.count for each in stored):
+            raise ProjectError(
+                f"{slide.name} has not been embedded with {encoder} in {opened.folder}. Run "
+                f"“pathfm embed {slide.path} --encoder {encoder}” first."
+            )
+        most = max(stored, key=lambda each: each.count)
+        return most.grid, FeatureStore(path, most.key, most.grid).read()
+
+
+def umap(embeddings: Embeddings, report: Report | None = None) -> MapCoordinates:
+    """Lay tiles out on a plane so that alike ones are neighbours."""
+    from .analysis.map import umap_map
+
+    return run(umap_map(embeddings), report)
+
+
+def search(embeddings: Embeddings, tiles: ArrayLike, k: int = 10) -> TileScores:
+    """Find the `k` tiles most like the given ones, which are not among them.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    tiles : int or array_like of int
+        Numbers in the grid; several are averaged.
+    k : int
+
+    Returns
+    -------
+    TileScores
+        Best first.
+
+    Raises
+    ------
+    ValueError
+        There is no tile, or one that is not embedded.
+    """
+    from .analysis.search import TileScores
+    from .analysis.search import search as score
+
+    wanted = np.atleast_1d(np.asarray(tiles, np.int64))
+    scores = score(embeddings, wanted)
+    best = scores.best(k, exclude=wanted)
+    by_tile = np.argsort(scores.tiles)
+    rows = by_tile[np.searchsorted(scores.tiles, best, sorter=by_tile)]
+    return TileScores(best, scores.values[rows], scores.text)
+
+
+def segment(
+    slide: Slide,
+    box: Sequence[float] | None = None,
+    points: ArrayLike | None = None,
+    positive: ArrayLike | None = None,
+    segmenter: str | Segmenter = "litemedsam",
+    weights: str | Path | None = None,
+    report: Report | None = None,
+) -> Candidate:
+    """Segment one object.
+
+    Parameters
+    ----------
+    slide : Slide
+    box : sequence of float, optional
+        ``(y0, x0, y1, x1)`` around the object, level-0 pixels.
+    points : array_like, optional
+        ``(K, 2)`` positions ``(y, x)``, level-0 pixels.
+    positive : array_like of bool, optional
+        ``(K,)``: whether each point lies on the object or beside it; all do if absent.
+    segmenter : str or Segmenter
+        A name from ``pathfm models``, or one that is loaded already.
+    weights : str or Path, optional
+        A checkpoint on this computer instead of a download.
+    report : callable, optional
+
+    Raises
+    ------
+    ValueError
+        There is no prompt, or the segmenter does not understand it.
+    ModelError
+        The weights are missing or do not fit.
+    """
+    from .analysis.segment import segment as job
+    from .models.catalog import get_segmenter
+
+    prompts = _prompts(box, points, positive)
+    if isinstance(segmenter, str):
+        path = None if weights is None else Path(weights)
+        segmenter = get_segmenter(segmenter, weights=path)
+    return run(job(slide, prompts, segmenter), report)
+
+
+def commit(
+    project: Project,
+    slide: Slide,
+    candidate: Candidate,
+    class_name: str = "",
+    layer: str = "regions",
+) -> Edit:
+    """Make a segmented object part of an annotation layer; journalled, so it can be undone.
+
+    Parameters
+    ----------
+    project : Project
+    slide : Slide
+    candidate : Candidate
+    class_name : str
+        One of the project's classes; none yet if empty.
+    layer : str
+
+    Raises
+    ------
+    ValueError
+        There is no such class, or the mask is empty.
+    """
+    from .analysis.segment import commit_edit
+    from .io.masks import AnnotationLayer
+
+    numbers = {each.name: each.id for each in project.classes()}
+    if class_name and class_name not in numbers:
+        raise ValueError(
+            f"The project has no class {class_name!r}. Choose one of {sorted(numbers)}, or add it "
+            "with project.set_classes(...)."
+        )
+    project.add_slide(slide)
+    annotations = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
+    edit = commit_edit(annotations, candidate, numbers.get(class_name, 0))
+    annotations.commit(edit)
+    return edit
+
+
+def export(
+    project: Project | str | Path,
+    out: str | Path,
+    report: Report | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Write the annotations of all slides of a project as training data.
+
+    Parameters
+    ----------
+    project : Project, str or Path
+    out : str or Path
+        A new folder.
+    report : callable, optional
+    **options
+        Of :func:`~napari_pathfm.analysis.export.export_dataset`: ``layer``, ``patch_px``,
+        ``mpp``, ``split``, ``seed``.
+
+    Raises
+    ------
+    ValueError
+        Nothing is annotated.
+    SlideError
+        A slide of the project cannot be opened.
+    """
+    from .analysis.export import export_dataset
+
+    with _at(project, create=False) as opened, ExitStack() as stack:
+        slides = {
+            row.id: stack.enter_context(open_slide(row.path, mpp=row.mpp))
+            for row in opened.slides()
+        }
+        return run(export_dataset(opened, out, slides=slides, **options), report)
+
+
+def open_project(folder: str | Path, author: str | None = None) -> Project:
+    """Open a project folder, or make one.
+
+    Raises
+    ------
+    ProjectError
+        It belongs to a newer version, or is damaged.
+    """
+    from .io.project import Project
+
+    return Project.open(Path(folder), author=author)
+
+
+def models() -> dict[str, list[dict[str, Any]]]:
+    """List what can be chosen, with licences, without importing any of it."""
+    from .models.catalog import encoder_specs, encoders, segmenters
+
+    specs = encoder_specs()
+    return {
+        "encoders": [
+            {"name": name, **(_facts(specs[name]) if name in specs else {})}
+            for name in encoders().names()
+        ],
+        "segmenters": [{"name": name} for name in segmenters().names()],
+    }
+
+
+def _facts(spec: EncoderSpec) -> dict[str, Any]:
+    shown = ("licence", "commercial", "gate", "mpp", "tile_px", "dim", "params", "source")
+    return {name: getattr(spec, name) for name in shown}
+
+
+@contextmanager
+def _at(project: Project | str | Path, create: bool = True) -> Iterator[Project]:
+    """Open a project for the time of a call, unless it is open already.
+
+    While another process owns it, such as a window, it is opened for reading: embeddings are
+    written beside it, under a lock of their own, and the owner takes them up.
+    """
+    from .io.project import Project, ProjectError
+
+    if isinstance(project, Project):
+        yield project
+        return
+    try:
+        opened = Project.open(project, create=create)
+    except ProjectError as error:
+        try:
+            opened = Project.open(project, read_only=True)
+        except ProjectError:
+            raise error from None
+    with opened:
+        yield opened
+
+
+def _prompts(
+    box: Sequence[float] | None, points: ArrayLike | None, positive: ArrayLike | None
+) -> Prompts:
+    place = np.zeros((0, 2)) if points is None else np.asarray(points, float).reshape(-1, 2)
+    sign = np.ones(len(place), bool) if positive is None else np.asarray(positive, bool)
+    return Prompts(place, sign, None if box is None else np.asarray(box, float))

@@ -1,0 +1,289 @@
+"""The verbs as commands: ``pathfm info|tissue|embed|search|export|models``.
+
+Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
+stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights,
+5 project or disk, 130 stopped with Ctrl+C.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import api, terminal
+from .core.jobs import Progress
+from .terminal import answer, command, reporting
+
+if TYPE_CHECKING:
+    from .analysis.tissue import TissueMask
+    from .io.reader import SlideReader
+
+HELP = """Explore, segment and export whole-slide images with pathology foundation models.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights, 5 project or
+disk, 130 stopped with Ctrl+C (what is stored is kept; run again to go on). For research use only.
+"""
+
+app = typer.Typer(
+    name="pathfm", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
+
+SlideFile = Annotated[Path, typer.Argument(metavar="SLIDE", help="Whole-slide image.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Mpp = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=100, help="Micrometres per pixel, where the slide does not say it."),
+]
+ProjectFolder = Annotated[
+    Path | None,
+    typer.Option("--project", help="Project folder; <slide>.pathfm beside the slide if absent."),
+]
+EncoderName = Annotated[str, typer.Option(help="Encoder; see “pathfm models”.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Checkpoint on this computer instead of a download.")
+]
+
+
+@app.callback()
+def settings(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Take options that hold for every command."""
+    terminal.debug = debug
+
+
+@app.command()
+@command
+def info(slide: SlideFile, mpp: Mpp = None, as_json: Json = False) -> None:
+    """Say what a slide is: size, levels, micrometres per pixel."""
+    with api.open_slide(slide, mpp) as opened:
+        height, width = opened.levels[0].shape
+        facts = {
+            "path": str(opened.path),
+            "id": opened.id,
+            "shape": [height, width],
+            "mpp": opened.mpp,
+            "levels": [
+                {"shape": list(level.shape), "downsample": level.downsample}
+                for level in opened.levels
+            ],
+            "associated_images": list(opened.associated_images),
+        }
+        size = f"{opened.mpp:.4g} µm per pixel" if opened.mpp else "no micrometres per pixel: --mpp"
+        text = [f"{opened.name}: {width} x {height} pixels, {size}"]
+        text += [
+            f"  level {number}: {level.shape[1]} x {level.shape[0]}, 1/{level.downsample:g}"
+            for number, level in enumerate(opened.levels)
+        ]
+        if opened.associated_images:
+            text.append(f"  also: {', '.join(opened.associated_images)}")
+    answer(facts, "\n".join(text), as_json)
+
+
+@app.command()
+@command
+def tissue(
+    slide: SlideFile,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the mask as PNG: 255 is tissue.")
+    ] = None,
+    mpp: Mpp = None,
+    as_json: Json = False,
+) -> None:
+    """Find tissue, leaving out background, pen and fat."""
+    with api.open_slide(slide, mpp) as opened:
+        found = api.tissue(opened)
+        if output is not None:
+            _write_mask(output, found)
+        fraction = float(found.mask.mean())
+        facts = {
+            "slide": opened.id,
+            "tissue_fraction": fraction,
+            "tissue_mm2": _area(opened, fraction),
+            "mask": str(output) if output else None,
+            "mask_shape": list(found.mask.shape),
+            "downsample": found.downsample,
+        }
+    square = f", {facts['tissue_mm2']:.1f} mm²" if facts["tissue_mm2"] is not None else ""
+    answer(facts, f"{100 * fraction:.1f}% of the slide is tissue{square}", as_json)
+
+
+@app.command()
+@command
+def embed(
+    slide: SlideFile,
+    encoder: EncoderName = "efficientnet-lite0",
+    project: ProjectFolder = None,
+    mpp: Mpp = None,
+    tile_mpp: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel of a tile; the encoder's own.")
+    ] = None,
+    tile_px: Annotated[
+        int | None, typer.Option(help="Side of a tile in pixels; the encoder's own.")
+    ] = None,
+    weights: Weights = None,
+    as_json: Json = False,
+) -> None:
+    """Embed the tissue tiles of a slide; a run that was stopped goes on from there."""
+    from .models.catalog import get_encoder
+
+    folder = project or _default_project(slide)
+    with api.open_slide(slide, mpp) as opened, reporting("Embedding") as report:
+        _need_mpp(opened)
+        network = get_encoder(encoder, weights=weights)
+        spec = network.spec
+        report(Progress(0, 0, "Finding tissue"))
+        found = api.tissue(opened)
+        grid = api.tiles(opened, found, tile_mpp or spec.mpp, tile_px or spec.tile_px)
+        made = api.embed(opened, grid, network, folder, report=report)
+    facts = {
+        "slide": grid.slide_id,
+        "project": str(folder),
+        "encoder": encoder,
+        "grid": grid.hash,
+        "tiles": len(made),
+        "dim": int(made.vectors.shape[1]),
+        "precision": made.key.precision,
+    }
+    answer(facts, f"{len(made)} tiles embedded with {encoder}, kept in {folder}", as_json)
+
+
+@app.command()
+@command
+def search(
+    slide: SlideFile,
+    tile: Annotated[int | None, typer.Option(min=0, help="Number of the tile to look for.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="Y,X", help="Position in level-0 pixels instead.")
+    ] = None,
+    project: ProjectFolder = None,
+    encoder: EncoderName = "efficientnet-lite0",
+    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Find the tiles that look like one of them."""
+    position = _position(at)
+    if (tile is None) == (position is None):
+        raise typer.BadParameter("give the tile to look for: either --tile N or --at Y,X")
+    folder = project or _default_project(slide)
+    with api.open_slide(slide) as opened:
+        grid, embeddings = api.load_embeddings(opened, folder, encoder)
+    if position is not None:
+        tile = grid.at(*position)
+        if tile is None:
+            raise ValueError(f"No tile lies at {at}: choose a position on tissue.")
+    hits = api.search(embeddings, tile if tile is not None else (), k)
+    rows = [
+        {"tile": int(number), "y": int(y), "x": int(x), "similarity": round(float(value), 4)}
+        for number, value, (y, x) in zip(
+            hits.tiles, hits.values, grid.origins[hits.tiles], strict=True
+        )
+    ]
+    facts = {"slide": grid.slide_id, "encoder": encoder, "tile": tile, "side": grid.side}
+    lines = ["  tile       y       x  similarity"]
+    lines += ["{tile:6d} {y:7d} {x:7d}  {similarity:.4f}".format(**row) for row in rows]
+    answer({**facts, "hits": rows}, "\n".join(lines), as_json)
+
+
+@app.command()
+@command
+def export(
+    project: Annotated[Path, typer.Option("--project", help="Project folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    layer: Annotated[str, typer.Option(help="Name of the annotation layer.")] = "regions",
+    patch_px: Annotated[int, typer.Option(min=16, help="Side of the images in pixels.")] = 512,
+    patch_mpp: Annotated[
+        float | None,
+        typer.Option(help="Micrometres per pixel of the images; as scanned."),
+    ] = None,
+    split: Annotated[
+        tuple[float, float, float], typer.Option(help="Fractions of train, val and test.")
+    ] = (0.7, 0.15, 0.15),
+    seed: Annotated[int, typer.Option(help="Decides which region goes where.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write annotations as training data: images, index masks, split and manifest."""
+    with reporting("Exporting") as report:
+        made = api.export(
+            project,
+            output,
+            report,
+            layer=layer,
+            patch_px=patch_px,
+            mpp=patch_mpp,
+            split=split,
+            seed=seed,
+        )
+    facts = {
+        "folder": str(made.folder),
+        "classes": list(made.classes),
+        "patches": made.patches,
+        "regions": made.regions,
+        "objects": made.objects,
+        "unclassified": made.unclassified,
+        "tiles": made.tiles,
+    }
+    answer(facts, made.summary(), as_json)
+
+
+@app.command()
+@command
+def models(as_json: Json = False) -> None:
+    """List the encoders and segmenters that can be chosen."""
+    listed = api.models()
+    lines = []
+    for kind, entries in listed.items():
+        lines.append(f"{kind}:")
+        lines += [_model_line(entry) for entry in entries]
+    answer(listed, "\n".join(lines), as_json)
+
+
+def _model_line(entry: dict[str, Any]) -> str:
+    notes = [entry.get("licence", "")]
+    if entry.get("commercial") is False:
+        notes.append("not for commercial use")
+    notes.append(entry.get("gate", ""))
+    return f"  {entry['name']:24s} {', '.join(note for note in notes if note)}".rstrip()
+
+
+def _default_project(slide: Path) -> Path:
+    from .io.project import default_project
+
+    return default_project(slide)
+
+
+def _position(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--at takes Y,X, as in 1200,3400, not {text!r}") from None
+    return y, x
+
+
+def _need_mpp(slide: SlideReader) -> None:
+    if slide.mpp is None:
+        raise ValueError(
+            f"{slide.path.name} does not say how large a pixel is: add --mpp with its micrometres "
+            "per pixel (0.25 for a 40x scan, 0.5 for 20x)."
+        )
+
+
+def _area(slide: SlideReader, fraction: float) -> float | None:
+    if slide.mpp is None:
+        return None
+    height, width = slide.levels[0].shape
+    return fraction * height * width * slide.mpp**2 / 1e6
+
+
+def _write_mask(path: Path, tissue: TissueMask) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from .io.atomic import replacing
+
+    with replacing(path) as temporary:
+        Image.fromarray(tissue.mask.astype(np.uint8) * 255).save(temporary, format="PNG")

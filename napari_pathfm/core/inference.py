@@ -1,0 +1,97 @@
+"""One long-lived thread a device that runs short units of network work by priority.
+
+New threads that call torch each start an OpenMP pool, which then fight each other for the cores
+(napari-based tools turned their workers off for it). So networks run here and nowhere else: jobs
+cut their work into units, submit them and wait.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from .threads import be_polite
+
+T = TypeVar("T")
+
+
+class Priority(enum.IntEnum):
+    """Who is served first."""
+
+    CLICK = 0
+    HOVER = 1
+    VISIBLE = 2
+    REST = 3
+
+
+class InferenceQueue:
+    """Serves units one after the other, the most urgent first, first come first served within one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the thread.
+    unit_seconds : float or None
+        What a unit should take at most, so that a click waits for one unit only; ``None``: the
+        size that is fastest (no window is open). Jobs ask for it when they cut their work.
+    """
+
+    def __init__(self, name: str = "inference", unit_seconds: float | None = None) -> None:
+        self.unit_seconds = unit_seconds
+        self._heap: list[tuple[int, int, Future[Any], Callable[[], Any]]] = []
+        self._count = itertools.count()
+        self._ready = threading.Condition()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._started = False
+
+    def submit(self, unit: Callable[[], T], priority: Priority = Priority.REST) -> Future[T]:
+        """Queue a unit; the future's ``cancel`` takes it out again while it waits.
+
+        A unit that is submitted from a unit would wait for itself, so that is an error.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a unit of inference must not submit another one and wait for it")
+        future: Future[T] = Future()
+        with self._ready:
+            if not self._started:
+                self._started = True
+                self._thread.start()
+            heapq.heappush(self._heap, (int(priority), next(self._count), future, unit))
+            self._ready.notify()
+        return future
+
+    def call(self, unit: Callable[[], T], priority: Priority = Priority.REST) -> T:
+        """Queue a unit and wait for what it returns (or raises)."""
+        return self.submit(unit, priority).result()
+
+    def _serve(self) -> None:
+        be_polite()
+        while True:
+            with self._ready:
+                while not self._heap:
+                    self._ready.wait()
+                _, _, future, unit = heapq.heappop(self._heap)
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(unit())
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                future.set_exception(error)
+            del future, unit
+
+
+_queues: dict[str, InferenceQueue] = {}
+_lock = threading.Lock()
+
+
+def queue(device: str = "cpu") -> InferenceQueue:
+    """Return the queue of a device (``"cpu"``, ``"mps"``, ``"cuda:0"``), the same one each time."""
+    with _lock:
+        if device not in _queues:
+            _queues[device] = InferenceQueue(f"inference-{device}")
+        return _queues[device]

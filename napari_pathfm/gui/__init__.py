@@ -1,0 +1,1 @@
+"""The window: Qt and napari, thin over the session."""

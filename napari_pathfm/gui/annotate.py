@@ -1,0 +1,425 @@
+"""The edit window: one plain Labels layer over the visible part of the annotation layer.
+
+It holds the visible region and a margin at the level that is shown, is filled anew from the store
+when the camera rests, and turns each stroke of napari's own tools into one edit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from app_model.types import KeyCode
+from napari import Viewer
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..core.edits import Edit, ObjectRow
+from ..core.slide import Slide
+from ..io.masks import AnnotationLayer
+from ..session import Session
+from .active import ActiveClass
+from .history import LARGE_PX, History, Stroke
+from .keys import REDO, UNDO, Keys, bind
+from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
+from .layers import slide_scale
+from .runner import Runner
+from .strokes import lay_over, stroke_of
+from .view import Region, to_data, view_downsample, visible_region
+
+NAME = "annotations"
+REST_MS = 120
+"""The window is filled anew when the camera has rested so long."""
+
+MARGIN = 0.25
+"""Kept around the visible region on each side, as a part of it."""
+
+OBJECT_SHARE = 4
+"""An object that is jumped to fills this part of the view, as its reciprocal."""
+
+STEP = 128
+"""Sides of the window are multiples of this, so that panning keeps its shape and its texture."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window lies: upper left corner and size in pixels of a level."""
+
+    level: int
+    y: int
+    x: int
+    height: int
+    width: int
+
+    def holds(self, region: Region) -> bool:
+        """Whether a level-0 region lies inside."""
+        factor = 2**self.level
+        y0, x0, y1, x1 = region
+        return (
+            self.y * factor <= y0
+            and self.x * factor <= x0
+            and y1 <= (self.y + self.height) * factor
+            and x1 <= (self.x + self.width) * factor
+        )
+
+
+def place_for(layer: AnnotationLayer, region: Region, downsample: float) -> Place:
+    """Choose level and place of the window for a visible region.
+
+    Parameters
+    ----------
+    layer : AnnotationLayer
+    region : tuple of float
+        ``(y0, x0, y1, x1)`` level-0 pixels.
+    downsample : float
+        Level-0 pixels per pixel of the screen.
+    """
+    wanted = round(math.log2(max(downsample, 1.0)))
+    level = min(wanted, len(layer.levels) - 1)
+    height, width = layer.levels[level]
+    y, rows = _span(region[0] / 2**level, region[2] / 2**level, height)
+    x, cols = _span(region[1] / 2**level, region[3] / 2**level, width)
+    return Place(level, y, x, rows, cols)
+
+
+def _span(low: float, high: float, limit: int) -> tuple[int, int]:
+    size = math.ceil((high - low) * (1 + 2 * MARGIN) / STEP) * STEP
+    size = min(size, limit)
+    start = round((low + high - size) / 2)
+    return min(max(start, 0), limit - size), size
+
+
+class EditWindow(QObject):
+    """Shows ``session.annotations`` and takes the user's strokes.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    session : Session
+    runner : Runner
+        Writes strokes that cover much of the slide.
+    """
+
+    object_chosen = Signal(int)
+    """The object that the brush paints; 0 for none."""
+
+    refilled = Signal()
+    """The window has been filled from the store."""
+
+    _store_changed = Signal()
+
+    def __init__(
+        self, viewer: Viewer, session: Session, runner: Runner, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._session = viewer, session
+        self.history = History(session, runner, self)
+        self.active = ActiveClass(session, self)
+        self.layer: Labels | None = None
+        self.place: Place | None = None
+        self._store: AnnotationLayer | None = None
+        self._slide: Slide | None = None
+        self._highlighted = 0
+        self._new = 0
+        self._pressed = self._unfinished = self._stale = self._choosing = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MS)
+        self._timer.timeout.connect(self._on_rest)
+        self._store_changed.connect(self._on_store_changed)
+        self.history.dropped.connect(self.refill)
+        self.active.changed.connect(self._on_class)
+        camera = viewer.scene.camera.events
+        for event in (camera.zoom, camera.center, viewer.canvas.events.size):
+            event.connect(self._on_camera)
+        session.events.annotations.connect(self._on_annotations)
+        session.events.classes.connect(self._on_classes)
+        self.keys: Keys = {
+            UNDO: self.history.undo,
+            REDO: self.history.redo,
+            **{str(digit): _choose(self.active, digit) for digit in range(1, 10)},
+        }
+        bind(viewer, self.keys)
+        self._on_annotations()
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def paint(self) -> None:
+        """Take the brush."""
+        self._mode("paint")
+
+    def erase(self) -> None:
+        """Take the eraser."""
+        self._mode("erase")
+
+    def new_object(self) -> None:
+        """The next stroke makes a new object of the active class."""
+        if self._store is not None and self.layer is not None:
+            self._new = self._store.new_id()
+            self._select(code_of(self._new, self.active.id))
+
+    def choose_object(self, number: int) -> None:
+        """The next strokes belong to this object."""
+        if self._store is not None and number in self._store.objects:
+            self._select(code_of(number, self._store.objects[number].class_id))
+
+    def highlight(self, number: int) -> None:
+        """Point an object out by its colour; 0 for none."""
+        if number != self._highlighted:
+            self._highlighted = number
+            self.refill()
+
+    def show_object(self, number: int) -> None:
+        """Move the view to an object, point it out, and let the brush paint it."""
+        store, slide = self._store, self._slide
+        if store is None or slide is None or number not in store.objects:
+            return
+        y0, x0, y1, x1 = store.objects[number].box
+        center = to_data(np.array(((y0 + y1) / 2, (x0 + x1) / 2))) * slide_scale(slide)
+        camera = self._viewer.scene.camera
+        camera.center = (0.0, float(center[0]), float(center[1]))
+        extent = max(y1 - y0, x1 - x0, 1) * slide_scale(slide)
+        camera.zoom = min(self._viewer.canvas.size) / (OBJECT_SHARE * extent)
+        self.choose_object(number)
+        self.highlight(number)
+
+    @property
+    def object_id(self) -> int:
+        """Object that the brush paints; 0 for none."""
+        return object_of(self.layer.selected_label) if self.layer is not None else 0
+
+    def cancel_tool(self) -> None:
+        """Drop a polygon or an outline that is not closed yet."""
+        if self.layer is not None:
+            mode = self.layer.mode
+            self.layer.mode = "pan_zoom"
+            self.layer.mode = mode
+        self._finished()
+
+    # -- showing ------------------------------------------------------------------------------
+
+    def refill(self, *_: object) -> None:
+        """Show what the store holds at the visible place, with what still waits laid over it."""
+        store, layer, slide = self._store, self.layer, self._slide
+        if store is None or layer is None or slide is None:
+            return
+        if self._pressed or self._unfinished:
+            self._stale = True
+            return
+        self._stale = False
+        place = place_for(
+            store, visible_region(self._viewer, slide), view_downsample(self._viewer, slide)
+        )
+        ids = store.read(place.level, place.y, place.x, place.height, place.width)
+        for stroke in self.history.strokes(store):
+            lay_over(ids, stroke, place.level, place.y, place.x)
+        self._show(layer, place, encode(ids, self._class_of))
+        self.refilled.emit()
+
+    def _show(self, layer: Labels, place: Place, codes: NDArray[np.int64]) -> None:
+        if place != self.place and self._slide is not None:
+            scale, factor = slide_scale(self._slide), 2**place.level
+            corner = np.array((place.y, place.x)) * factor + (factor - 1) / 2
+            if self.place is None or place.level != self.place.level:
+                layer.scale = (scale * factor,) * 2
+            layer.translate = corner * scale
+            self.place = place
+        if layer.data.shape == codes.shape:
+            layer.data[...] = codes
+            layer.refresh(thumbnail=False, extent=False)
+        else:
+            layer.data = codes
+        _forget_history(layer)
+
+    def _class_of(self, number: int) -> int:
+        if number == self._highlighted:
+            return HIGHLIGHT
+        row = self._store.objects.get(number) if self._store is not None else None
+        return row.class_id if row is not None else self.active.id
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def _on_annotations(self, *_: object) -> None:
+        if self._store is not None:
+            self._store.changed.disconnect(self._on_layer_changed)
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+        self.layer, self.place, self._highlighted = None, None, 0
+        self._store, self._slide = self._session.annotations, self._session.slide
+        self._pressed = self._unfinished = self._stale = False
+        if self._store is not None and self._slide is not None:
+            self._store.changed.connect(self._on_layer_changed)
+            self._add_layer(self._slide)
+            self.refill()
+            self.new_object()
+        self.history.changed.emit()
+
+    def _add_layer(self, slide: Slide) -> None:
+        active = self._viewer.layers.selection.active
+        unit = "um" if slide.mpp else "pixel"
+        layer = Labels(
+            np.zeros((STEP, STEP), np.int64),
+            name=NAME,
+            units=(unit, unit),
+            opacity=0.5,
+            colormap=class_colormap(self._session.classes),
+            metadata={"pathfm": {"annotations": slide.id}},
+        )
+        layer.brush_size = 20
+        layer.events.paint.connect(self._on_paint)
+        layer.events.selected_label.connect(self._on_selected_label)
+        layer.events.mode.connect(self._finished)
+        layer.mouse_drag_callbacks.append(self._on_press)
+        bind(
+            layer,
+            {
+                **self.keys,
+                KeyCode.KeyM: self.new_object,
+                KeyCode.KeyN: self.new_object,
+                KeyCode.Escape: self.cancel_tool,
+            },
+        )
+        self.layer = layer
+        self._viewer.add_layer(layer)
+        if active is not None and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active
+
+    def _on_press(self, layer: Labels, event: Any) -> Generator[None, None, None]:
+        # A polygon and an encircling stroke (right button) go on after this button is released,
+        # in pixels of the window: until they are closed it must not move.
+        if str(layer.mode) == "polygon" or (str(layer.mode) == "paint" and event.button == 2):
+            self._unfinished = True
+        self._pressed = True
+        yield
+        while event.type == "mouse_move":
+            yield
+        self._pressed = False
+        if self._stale:
+            self._timer.start()
+
+    def _on_paint(self, event: Any) -> None:
+        layer, place, store = self.layer, self.place, self._store
+        if layer is None or place is None or store is None:
+            return
+        self._unfinished = False
+        stroke = stroke_of(event.value, layer.data, place.level, place.y, place.x)
+        _forget_history(layer)
+        if stroke is not None:
+            text = "erase" if str(layer.mode) == "erase" else str(layer.mode).replace("_", " ")
+            self._commit(store, stroke, text)
+
+    def _commit(self, store: AnnotationLayer, stroke: Stroke, tool: str) -> None:
+        rows = {
+            number: ObjectRow(id=number, class_id=self.active.id, how="brush")
+            for number in np.unique(stroke.ids[stroke.mask]).tolist()
+            if number and number not in store.objects
+        }
+
+        def build(layer: AnnotationLayer) -> Edit:
+            new = {number: row for number, row in rows.items() if number not in layer.objects}
+            return layer.paint_edit(
+                stroke.y,
+                stroke.x,
+                stroke.ids,
+                stroke.mask,
+                tool,
+                rows=new,
+                level=stroke.level,
+                by_hand=True,
+            )
+
+        self.history.commit(tool, build, stroke, large=stroke.area > LARGE_PX)
+
+    def _on_selected_label(self) -> None:
+        layer, store = self.layer, self._store
+        if self._choosing or layer is None or store is None:
+            return
+        code = int(layer.selected_label)
+        number = object_of(code)
+        if number in store.objects:
+            self._select(code_of(number, store.objects[number].class_id))
+        elif code and number != self._new:
+            # A number that is typed in, or napari's own "new label", means no object of ours.
+            self.new_object()
+        else:
+            self.object_chosen.emit(number)
+
+    def _select(self, code: int) -> None:
+        if self.layer is None:
+            return
+        self._choosing = True
+        self.layer.selected_label = code
+        self._choosing = False
+        self.object_chosen.emit(object_of(code))
+
+    def _mode(self, mode: str) -> None:
+        if self.layer is not None:
+            self._viewer.layers.selection.active = self.layer
+            self.layer.mode = mode
+
+    def _on_class(self, _: int) -> None:
+        self.new_object()
+
+    def _on_classes(self, *_: object) -> None:
+        if self.layer is not None:
+            self.layer.colormap = class_colormap(self._session.classes)
+
+    def _on_camera(self) -> None:
+        self._timer.start()
+
+    def _on_rest(self) -> None:
+        slide, store = self._slide, self._store
+        if slide is None or store is None or self._pressed:
+            return
+        region = visible_region(self._viewer, slide)
+        if self._unfinished and self.place is not None and not _meet(self.place, region):
+            self.cancel_tool()
+        place = place_for(store, region, view_downsample(self._viewer, slide))
+        moved = self.place is None or place.level != self.place.level
+        if moved or self._stale or not self.place.holds(_clip(region, store.shape)):
+            self.refill()
+
+    def _on_layer_changed(self, *_: object) -> None:
+        # Called in whatever thread writes; what is being written by hand is on screen already.
+        if self.history.writing is None:
+            self._store_changed.emit()
+
+    def _on_store_changed(self) -> None:
+        self.refill()
+
+    def _finished(self, *_: object) -> None:
+        self._unfinished = False
+        if self._stale:
+            self._timer.start()
+
+
+def _choose(active: ActiveClass, digit: int) -> Any:
+    return lambda: active.choose_digit(digit)
+
+
+def _clip(region: Region, shape: tuple[int, int]) -> Region:
+    """Keep what of a region lies on the slide."""
+    y0, x0, y1, x1 = region
+    return max(y0, 0), max(x0, 0), min(y1, shape[0]), min(x1, shape[1])
+
+
+def _meet(place: Place, region: Region) -> bool:
+    """Whether a window and a level-0 region have anything in common."""
+    factor = 2**place.level
+    y0, x0, y1, x1 = region
+    return (
+        place.y * factor < y1
+        and place.x * factor < x1
+        and (place.y + place.height) * factor > y0
+        and (place.x + place.width) * factor > x0
+    )
+
+
+def _forget_history(layer: Labels) -> None:
+    # napari's undo would stamp old pixels at a place where the window no longer is; it has no
+    # public way to forget them that keeps the tool.
+    layer._reset_history()

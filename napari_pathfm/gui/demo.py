@@ -1,0 +1,327 @@
+"""The main job, end to end, in the window: what ``make demo`` and ``pathfm demo`` show.
+
+Every step presses what a user would press. The same window is left open for the user, or, on a
+virtual display, closed again; either way it leaves screenshots, ``summary.json`` and the
+exported training data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from napari import Viewer
+from numpy.typing import NDArray
+
+from ..core.tiles import level_for_downsample
+from ..io.reader import SlideReader
+from ..io.samples import sample_slide
+from .commands import PLUGIN
+from .dock import PathFMDock
+from .driver import Driver, DriverError, Panning, PeakMemory
+from .map_dock import MapDock
+from .model_memory import model_memory_mib
+from .workspace import Workspace, workspace
+
+WINDOW = (1600, 1000)
+BOXES = 3
+"""How many objects are segmented."""
+
+
+class Demo:
+    """One run of the main job.
+
+    Parameters
+    ----------
+    slide : Path
+    encoder : str
+        Name in the catalogue.
+    out : Path
+        Folder for pictures, summary and export.
+    """
+
+    def __init__(self, slide: Path, encoder: str, out: Path) -> None:
+        self.path, self.encoder, self.out = slide, encoder, out
+        self.viewer = Viewer(title="napari-pathfm", show=True)
+        self.viewer.window.resize(*WINDOW)
+        _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM")
+        self.dock: PathFMDock = dock
+        self.place: Workspace = workspace(self.viewer)
+        self.driver = Driver(self.viewer, out / "screenshots")
+        self.memory = PeakMemory()
+        self.summary: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Do every step and return the summary.
+
+        Raises
+        ------
+        DriverError
+            A step did not lead to what it should.
+        """
+        self.place.open_project(self.out / "project")
+        self.open()
+        self.find_tiles()
+        self.embed()
+        self.explore()
+        self.segment()
+        self.correct()
+        self.export()
+        return self.finish()
+
+    def open(self) -> None:
+        """Open the slide and wait until it is sharp."""
+        with self.driver.step("open"):
+            self.dock.slide.open_requested.emit(self.path)
+            self.driver.wait(lambda: self.place.session.slide is not None, "the slide", 60)
+        self.driver.wait(self._sharp, "a sharp view", 30)
+        self.driver.picture("slide")
+
+    def find_tiles(self) -> None:
+        """Find the tissue and cut it into tiles."""
+        slide = self.slide
+        if slide.mpp is None:
+            print("    the slide does not say how large a pixel is: 0.5 um is assumed here")
+            self.dock.slide.mpp.setValue(0.5)
+        with self.driver.step("tissue"):
+            self.dock.slide.tiles_button.click()
+            self.driver.wait(lambda: self.place.session.grid is not None, "the tile grid", 120)
+        grid = self.place.session.grid
+        if grid is None or not len(grid):
+            raise DriverError("no tile of this slide holds enough tissue")
+        self.driver.picture("tiles")
+
+    def embed(self) -> None:
+        """Embed all tiles while the view is being moved about, measuring the event loop."""
+        session = self.place.session
+        self.dock.steps.open(self.dock.embed)
+        self.dock.embed.encoder.setCurrentText(self.encoder)
+        scale = self.slide.mpp or 1.0
+        height, width = (side * scale for side in self.slide.levels[0].shape)
+        self.viewer.scene.camera.zoom = 1 / (4 * scale)
+        panning = Panning(self.viewer, (height / 2, width / 2), (height / 4, width / 4))
+        with self.driver.step("embed"):
+            self.dock.embed.embed_button.click()
+            self.driver.wait(self._embedding_started, "the first tiles", 300)
+            panning.start()
+            self.driver.wait(
+                lambda: session.embeddings is not None or not self.place.runner.busy("embed"),
+                "the embeddings",
+                3600,
+            )
+            panning.stop()
+        if session.embeddings is None:
+            raise DriverError("embedding failed: see the message in the window")
+        self.summary |= {
+            "ui_stall_p99_ms": round(panning.meter.p99, 2),
+            "ui_stall_max_ms": round(panning.meter.worst, 2),
+            "ui_stall_ticks": len(panning.meter.late_ms),
+        }
+        self.viewer.reset_view()
+        self.driver.wait(self._sharp, "a sharp view", 30)
+        self.driver.picture("embedded")
+
+    def explore(self) -> None:
+        """Show the map, its clusters, and what is similar to a tile."""
+        session, explore = self.place.session, self.dock.explore
+        self.dock.steps.open(explore)
+        _, shown = self.viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM map")
+        shown_map: MapDock = shown
+        with self.driver.step("map"):
+            explore.map_button.click()
+            self.driver.wait(lambda: session.coordinates is not None, "the first map", 60)
+            self.driver.wait(lambda: not self.place.runner.busy("map"), "the map", 1800)
+        with self.driver.step("clusters"):
+            explore.cluster_button.click()
+            self.driver.wait(lambda: session.clusters is not None, "clusters", 300)
+        shown_map.color_by("cluster")
+        self.driver.idle(0.3)
+        self.driver.picture("map")
+        grid = session.grid
+        if grid is None:
+            raise DriverError("the tile grid is gone")
+        y, x = grid.centers[self._interesting_tile()]
+        with self.driver.step("search"):
+            self.place.picker.pick(float(y), float(x))
+            explore.similar_button.click()
+            self.driver.wait(lambda: session.scores is not None, "the heatmap", 60)
+            self.driver.wait(lambda: not self.place.runner.busy("gallery"), "the gallery", 60)
+        self.driver.idle(0.5)
+        self.driver.picture("similar")
+
+    def segment(self) -> None:
+        """Draw boxes round dark objects and commit what the segmenter answers."""
+        session, prompting = self.place.session, self.dock.prompting
+        self.dock.steps.open(self.dock.segment)
+        layer = session.annotations
+        if layer is None:
+            raise DriverError("there is no annotation layer")
+        for shown in ("similarity", "tiles", "tissue", "selected tiles"):
+            if shown in self.viewer.layers:
+                self.viewer.layers[shown].visible = False
+        boxes = self._boxes()
+        with self.driver.step("segment"):
+            for y0, x0, y1, x1 in boxes:
+                self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, max(y1 - y0, x1 - x0))
+                count = len(layer.objects)
+                prompting.add_box(y0, x0, y1, x1)
+                self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
+                self.driver.wait(self._sharp, "a sharp view", 30)
+                self.driver.picture("prompt")
+                prompting.commit()
+                self.driver.wait(lambda n=count: len(layer.objects) > n, "the object", 60)
+
+    def correct(self) -> None:
+        """Paint, undo and redo."""
+        layer = self.place.session.annotations
+        if layer is None:
+            raise DriverError("there is no annotation layer")
+        with self.driver.step("correct"):
+            steps = len(layer.history())
+            self.dock.edit_window.stroke_at_view(size=40)
+            self.driver.wait(lambda: len(layer.history()) > steps, "the stroke", 30)
+            self.dock.edit_window.undo()
+            self.dock.edit_window.redo()
+        self.driver.idle(0.5)
+        self.driver.picture("corrected")
+
+    def export(self) -> None:
+        """Export the training data."""
+        panel = self.dock.export
+        self.dock.steps.open(panel)
+        folder = self.out / "export"
+        shutil.rmtree(folder, ignore_errors=True)
+        with self.driver.step("export"):
+            panel.export(folder)
+            self.driver.wait(lambda: panel.report is not None, "the export", 300)
+        self.viewer.reset_view()
+        self.driver.wait(self._sharp, "a sharp view", 30)
+        self.driver.picture("exported")
+
+    def finish(self) -> dict[str, Any]:
+        """Write ``summary.json``."""
+        session = self.place.session
+        if session.embeddings is None or session.annotations is None:
+            raise DriverError("the work is gone")
+        seconds = self.driver.seconds
+        files = sorted(p for p in (self.out / "export").rglob("*") if p.is_file())
+        self.summary |= {
+            "slide": str(self.path),
+            "slide_id": self.slide.id,
+            "slide_shape": list(self.slide.levels[0].shape),
+            "tiles": len(session.embeddings),
+            "encoder": session.embeddings.key.encoder,
+            "precision": session.embeddings.key.precision,
+            "seconds": seconds,
+            "tiles_per_second": round(len(session.embeddings) / seconds["embed"], 1),
+            "objects": len(session.annotations.objects),
+            "exported": [str(path.relative_to(self.out)) for path in files],
+            "screenshots": [str(path.relative_to(self.out)) for path in self.driver.taken],
+            "peak_rss_mib": round(self.memory.stop()),
+            "model_rss_mib": round(model_memory_mib(self.encoder)),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        }
+        (self.out / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
+        return self.summary
+
+    @property
+    def slide(self) -> SlideReader:
+        """The slide that is open."""
+        slide = self.place.session.slide
+        if not isinstance(slide, SlideReader):
+            raise DriverError(f"{self.path} could not be opened: see the message in the window")
+        return slide
+
+    def _sharp(self) -> bool:
+        layer = self.place.layers.layer(self.slide)
+        return layer is not None and layer.metadata["pathfm"]["loader"].pending == 0
+
+    def _embedding_started(self) -> bool:
+        jobs = [job for job in self.place.runner.running if job.slot == "embed"]
+        return not jobs or jobs[0].progress.done > 0
+
+    def _interesting_tile(self) -> int:
+        """Return the tile nearest to the middle of the tissue."""
+        grid = self.place.session.grid
+        if grid is None:
+            raise DriverError("the tile grid is gone")
+        offset = grid.centers - np.median(grid.centers, axis=0)
+        return int(np.square(offset).sum(1).argmin())
+
+    def _boxes(self) -> NDArray[np.float64]:
+        """Boxes round the largest dark objects near the middle of the tissue, level-0 pixels."""
+        from scipy import ndimage
+        from skimage.color import rgb2hed
+        from skimage.filters import threshold_otsu
+        from skimage.measure import label, regionprops
+
+        grid = self.place.session.grid
+        if grid is None:
+            raise DriverError("the tile grid is gone")
+        slide = self.slide
+        level = level_for_downsample(slide.levels, 1.0 / (slide.mpp or 0.5))
+        downsample = slide.levels[level].downsample
+        y, x = grid.centers[self._interesting_tile()] / downsample
+        y, x = max(0, int(y) - 400), max(0, int(x) - 400)
+        stain = ndimage.gaussian_filter(rgb2hed(slide.read(level, y, x, 800, 800))[..., 0], 4)
+        dark = label(stain > threshold_otsu(stain))
+        found = [r for r in regionprops(dark) if 300 < r.area < 40_000]
+        found.sort(key=lambda region: -region.area * region.solidity)
+        if not found:
+            raise DriverError("no dark object to segment near the middle of the tissue")
+        boxes = np.array([region.bbox for region in found[:BOXES]], float)
+        margin = 0.05 * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
+        boxes += np.hstack([-margin, -margin, margin, margin])
+        return (boxes + [y, x, y, x]) * downsample
+
+
+def run_demo(slide: Path | None, encoder: str, out: Path, keep_open: bool) -> int:
+    """Do the main job in a window.
+
+    Parameters
+    ----------
+    slide : Path or None
+        ``None`` for the sample slide.
+    encoder : str
+    out : Path
+        Made if missing; what an earlier demo left there is replaced.
+    keep_open : bool
+        Leave the window to the user.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if every step worked.
+    """
+    path = slide if slide is not None else sample_slide().path
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("project", "screenshots", "export"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    print(f"The main job on {path.name} with {encoder}:")
+    demo = Demo(path, encoder, out)
+    try:
+        summary = demo.run()
+    except DriverError as error:
+        print(f"\nThe demo stopped: {error}")
+        demo.driver.picture("stopped")
+        if not keep_open:
+            demo.viewer.close()
+            return 1
+    else:
+        print(
+            f"{summary['tiles']:,} tiles at {summary['tiles_per_second']} tiles/s, "
+            f"{summary['objects']} objects; everything is in {out}/"
+        )
+    if keep_open:
+        print("The window is yours now; close it to end.")
+        napari.run()
+    else:
+        demo.place.close()
+        demo.viewer.close()
+    return 0

@@ -1,0 +1,147 @@
+"""Drives a window as a user would: presses buttons, waits for what follows, takes pictures."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from napari import Viewer
+from qtpy.QtCore import QEventLoop, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QWidget
+
+from .stalls import StallMeter
+
+
+class DriverError(RuntimeError):
+    """Something that should have followed did not."""
+
+
+class Driver:
+    """Presses, waits and takes pictures in a window.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    pictures : Path
+        Folder for screenshots, made if it is missing.
+    """
+
+    def __init__(self, viewer: Viewer, pictures: Path) -> None:
+        self.viewer = viewer
+        self.pictures = pictures
+        self.seconds: dict[str, float] = {}
+        self.taken: list[Path] = []
+        pictures.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def step(self, name: str) -> Generator[None, None, None]:
+        """Measure a step and say that it is being done."""
+        print(f"  {name} …", end="", flush=True)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        print(f" {self.seconds[name]:.1f} s", flush=True)
+
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
+        """Let the window work until something is true.
+
+        Raises
+        ------
+        DriverError
+            It is not true after `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise DriverError(f"waited {seconds:g} s in vain for {what}")
+            self.idle(0.01)
+
+    def idle(self, seconds: float) -> None:
+        """Let the window work for some time."""
+        loop = QEventLoop()
+        QTimer.singleShot(max(1, round(seconds * 1000)), loop.quit)
+        loop.exec()
+
+    def picture(self, name: str, widget: QWidget | None = None) -> Path:
+        """Take a screenshot of the whole window, or of one widget."""
+        QApplication.processEvents()
+        path = self.pictures / f"{len(self.taken) + 1}-{name}.png"
+        if widget is None:
+            self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        else:
+            widget.grab().save(str(path))
+        self.taken.append(path)
+        return path
+
+
+class Panning(QObject):
+    """Moves the camera along a loop, 60 steps a second, as a hand would that looks around.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    center : tuple of float
+        ``(y, x)`` of the loop's centre, world units.
+    radius : tuple of float
+        Half its extent, world units.
+    seconds : float
+        Of one round.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        center: tuple[float, float],
+        radius: tuple[float, float],
+        seconds: float = 20,
+    ) -> None:
+        super().__init__()
+        self._viewer, self._center, self._radius, self._seconds = viewer, center, radius, seconds
+        self._start = 0.0
+        self.meter = StallMeter(self)
+        self._timer = QTimer(self)
+        self._timer.setInterval(16)
+        self._timer.timeout.connect(self._move)
+
+    def start(self) -> None:
+        """Start moving and measuring."""
+        self._start = time.perf_counter()
+        self._timer.start()
+        self.meter.start()
+
+    def stop(self) -> None:
+        """Stop both."""
+        self._timer.stop()
+        self.meter.stop()
+
+    def _move(self) -> None:
+        turn = 2 * math.pi * (time.perf_counter() - self._start) / self._seconds
+        y = self._center[0] + self._radius[0] * math.sin(2 * turn)
+        x = self._center[1] + self._radius[1] * math.sin(turn)
+        self._viewer.scene.camera.center = (0.0, y, x)
+
+
+class PeakMemory:
+    """Highest resident memory of this process while it is watched, in MiB."""
+
+    def __init__(self, every: float = 0.05) -> None:
+        self.peak_mib = 0.0
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(every,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """Stop watching and return the peak."""
+        self._stop.set()
+        self._thread.join()
+        return self.peak_mib
+
+    def _watch(self, every: float) -> None:
+        while not self._stop.wait(every):
+            self.peak_mib = max(self.peak_mib, self._process.memory_info().rss / 2**20)

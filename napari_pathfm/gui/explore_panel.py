@@ -1,0 +1,248 @@
+"""Step 3: lay the tiles out on a map, group them, find alike ones, give them classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..analysis.map import MapCoordinates, cluster, pca_map, umap_map
+from ..analysis.search import TileScores, search
+from ..core.embeddings import Embeddings
+from ..core.jobs import Job, Progress
+from ..session import Session
+from . import notify
+from .colors import swatch
+from .follow import follow
+from .gallery import Gallery
+from .runner import Runner
+
+SLOTS = ("map", "clusters", "search")
+HITS = 24
+"""Thumbnails of a search."""
+
+T = TypeVar("T")
+
+
+def one_step(text: str, work: Callable[[], T]) -> Job[T]:
+    """Make a job of a function that is over soon, but not soon enough for the window's thread."""
+    yield Progress(0, 0, text)
+    return work()
+
+
+class ExplorePanel(QWidget):
+    """Explores the embeddings of the slide."""
+
+    jump = Signal(int)
+    """Number of a tile to show."""
+    lasso_requested = Signal()
+    """The user wants to draw round a region of the slide."""
+
+    def __init__(self, session: Session, runner: Runner, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session, self._runner = session, runner
+        self.selected = QLabel()
+        self.lasso_button = QPushButton("Draw region")
+        self.clear_button = QPushButton("Clear selection")
+        self.map_button = QPushButton("Make map")
+        self.map_state = QLabel()
+        self.clusters = QSpinBox()
+        self.cluster_button = QPushButton("Find clusters")
+        self.similar_button = QPushButton("Find similar tiles")
+        self.forget_button = QPushButton("Clear")
+        self.hits = QLabel()
+        self.gallery = Gallery(session, runner)
+        self.class_box = QComboBox()
+        self.label_button = QPushButton("Label selection")
+        self._lay_out()
+        self._connect()
+        self._on_classes()
+        self._on_embeddings()
+
+    def blocked(self) -> str:
+        if self._session.slide is None:
+            return "open a slide first"
+        return "embed the slide first" if self._session.embeddings is None else ""
+
+    def make_map(self) -> None:
+        """Show the PCA at once, then the UMAP."""
+        embeddings = self._session.embeddings
+        if embeddings is None:
+            return
+
+        def then(found: MapCoordinates) -> None:
+            if self._take_map(embeddings, found):
+                self._start("map", umap_map(embeddings), "UMAP", self._take_map)
+
+        job = one_step("PCA map", lambda: pca_map(embeddings))
+        self._runner.start(job, "PCA map", then, slot="map")
+
+    def find_clusters(self) -> None:
+        """Group the tiles."""
+        embeddings, k = self._session.embeddings, self.clusters.value()
+        if embeddings is not None:
+            job = one_step("Finding clusters", lambda: cluster(embeddings, k))
+            self._start("clusters", job, "Finding clusters", self._take_clusters)
+
+    def find_similar(self) -> None:
+        """Score all tiles by their likeness to the selected ones, and show the best."""
+        embeddings, query = self._session.embeddings, self._session.selection.tiles
+        if embeddings is None:
+            return
+
+        def take(found_for: Embeddings, scores: TileScores) -> None:
+            if found_for is self._session.embeddings:
+                self._session.scores = scores
+                best = scores.best(HITS, query.tolist())
+                self._show_hits(scores, best)
+
+        job = one_step("Searching", lambda: search(embeddings, query))
+        self._start("search", job, "Finding similar tiles", take)
+
+    def clear_scores(self) -> None:
+        """Take the heatmap and the gallery away."""
+        self._runner.cancel("search")
+        self._session.scores = None
+
+    def label_selection(self) -> None:
+        """Give the selected tiles the chosen class."""
+        session, code = self._session, self.class_box.currentData()
+        grid, tiles = session.grid, session.selection.tiles
+        if grid is None or session.labels is None or code is None or not len(tiles):
+            return
+        labels = session.labels.copy()
+        labels[tiles] = code
+        session.labels = labels
+        project = session.project
+        if project is None or project.read_only:
+            notify.warn("These labels are not kept: no project is open for writing.")
+        else:
+            project.set_labels(grid.slide_id, grid.hash, {int(tile): code for tile in tiles})
+
+    def _start(
+        self, slot: str, job: Job[T], title: str, take: Callable[[Embeddings, T], object]
+    ) -> None:
+        """Run a job on the embeddings of this moment; `take` gets them with the result."""
+        embeddings = self._session.embeddings
+        if embeddings is not None:
+            self._runner.start(job, title, lambda found: take(embeddings, found), slot=slot)
+
+    def _take_map(self, embeddings: Embeddings, found: MapCoordinates) -> bool:
+        current = embeddings is self._session.embeddings
+        if current:
+            self._session.coordinates = found
+        return current
+
+    def _take_clusters(self, embeddings: Embeddings, found: NDArray[np.int32]) -> None:
+        if embeddings is self._session.embeddings:
+            self._session.clusters = found
+
+    def _show_hits(self, scores: TileScores, best: NDArray[np.int64]) -> None:
+        order = np.argsort(scores.tiles, kind="stable")
+        rows = order[np.searchsorted(scores.tiles[order], best)]
+        self.gallery.show_tiles(best, [f"{value:.2f}" for value in scores.values[rows]])
+        self.hits.setText(f"Most {scores.text}, with their cosine similarity:")
+
+    def _on_embeddings(self) -> None:
+        for slot in SLOTS:
+            self._runner.cancel(slot)
+        self._on_coordinates()
+        self._on_scores()
+        self._on_selection()
+        there = self._session.embeddings is not None
+        for widget in (self.map_button, self.cluster_button, self.clusters):
+            widget.setEnabled(there)
+
+    def _on_coordinates(self) -> None:
+        found = self._session.coordinates
+        text = "" if found is None else found.note or f"{found.method} of {len(found):,} tiles"
+        self.map_state.setText(text)
+
+    def _on_scores(self) -> None:
+        there = self._session.scores is not None
+        self.forget_button.setEnabled(there)
+        self.gallery.setVisible(there)
+        if not there:
+            self.gallery.clear_tiles()
+            self.hits.setText("Select tiles on the slide or on the map, then find similar ones.")
+
+    def _on_selection(self) -> None:
+        count = len(self._session.selection)
+        self.selected.setText(f"<b>{count:,}</b> tile{'' if count == 1 else 's'} selected")
+        self.clear_button.setEnabled(count > 0)
+        self.similar_button.setEnabled(count > 0 and self._session.embeddings is not None)
+        self.label_button.setEnabled(count > 0)
+
+    def _on_classes(self) -> None:
+        chosen = self.class_box.currentData() or None  # "no label" was nobody's choice at first
+        self.class_box.clear()
+        for one in self._session.classes:
+            self.class_box.addItem(swatch(one.color), one.name, one.id)
+        self.class_box.addItem("no label", 0)
+        self.class_box.setCurrentIndex(max(0, self.class_box.findData(chosen)))
+
+    def _clear_selection(self) -> None:
+        self._session.select(np.zeros(0, np.int64))
+
+    def _connect(self) -> None:
+        events = self._session.events
+        follow(
+            self,
+            (events.embeddings, self._on_embeddings),
+            (events.coordinates, self._on_coordinates),
+            (events.scores, self._on_scores),
+            (events.selection, self._on_selection),
+            (events.classes, self._on_classes),
+        )
+        self.gallery.jump.connect(self.jump)
+        self.lasso_button.clicked.connect(self.lasso_requested)
+        self.clear_button.clicked.connect(self._clear_selection)
+        self.map_button.clicked.connect(self.make_map)
+        self.cluster_button.clicked.connect(self.find_clusters)
+        self.similar_button.clicked.connect(self.find_similar)
+        self.forget_button.clicked.connect(self.clear_scores)
+        self.label_button.clicked.connect(self.label_selection)
+
+    def _lay_out(self) -> None:
+        self.clusters.setRange(2, 20)
+        self.clusters.setValue(8)
+        self.clusters.setToolTip("Number of clusters")
+        self.lasso_button.setToolTip("Draw round a region of the slide to select its tiles")
+        self.map_button.setToolTip("Alike tiles lie together: PCA at once, then UMAP")
+        self.similar_button.setToolTip("Colours the slide by its likeness to the selected tiles")
+        for label in (self.hits, self.map_state):
+            label.setWordWrap(True)
+        column = QVBoxLayout(self)
+        column.addWidget(_group("Map", (self.map_button,), self.map_state))
+        column.addWidget(_group("Clusters", (self.clusters, self.cluster_button)))
+        column.addWidget(_group("Selection", (self.lasso_button, self.clear_button), self.selected))
+        similar = _group("Similar", (self.similar_button, self.forget_button), self.hits)
+        similar.layout().addWidget(self.gallery)
+        column.addWidget(similar)
+        column.addWidget(_group("Label", (self.class_box, self.label_button)))
+        column.addStretch(1)
+
+
+def _group(title: str, row: tuple[QWidget, ...], label: QLabel | None = None) -> QGroupBox:
+    group = QGroupBox(title)
+    column = QVBoxLayout(group)
+    if label is not None:
+        column.addWidget(label)
+    line = QHBoxLayout()
+    for widget in row:
+        line.addWidget(widget)
+    column.addLayout(line)
+    return group

@@ -1,0 +1,175 @@
+"""What lies over the slide: tissue and tile outlines, the selection, the heatmap."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari import Viewer
+from napari.layers import Image, Layer, Vectors
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer
+
+from ..analysis.heatmap import heatmap
+from ..core.tiles import TileGrid
+from ..session import Session
+from .layers import slide_transform
+
+TISSUE_COLOR = "#009e73"
+GRID_COLOR = "#56b4e9"
+SELECTION_COLOR = "#f0e442"
+SCREEN_WIDTH = {"tissue": 2.5, "tiles": 1.2, "selected tiles": 3.0}
+"""Width of each outline in pixels of the screen."""
+
+
+def tile_edges(grid: TileGrid, tiles: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Outline tiles with as few lines as possible.
+
+    Edges that neighbours share are drawn once and edges in a row become one line, so that a grid
+    of 100,000 tiles is some thousand lines.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    tiles : ndarray, optional
+        Numbers of the tiles to outline; all by default.
+
+    Returns
+    -------
+    ndarray
+        ``(L, 2, 2)`` float64: start and direction of each line, ``(y, x)`` level-0 pixels.
+    """
+    origins = grid.origins if tiles is None else grid.origins[tiles]
+    if not len(origins):
+        return np.zeros((0, 2, 2))
+    low, high = origins, np.round(origins + grid.side).astype(np.int64)
+    across = _runs(np.r_[low[:, 0], high[:, 0]], np.r_[low[:, 1], low[:, 1]], grid.side)
+    down = _runs(np.r_[low[:, 1], high[:, 1]], np.r_[low[:, 0], low[:, 0]], grid.side)
+    lines = np.zeros((len(across) + len(down), 2, 2))
+    lines[: len(across), 0], lines[: len(across), 1, 1] = across[:, :2], across[:, 2]
+    lines[len(across) :, 0], lines[len(across) :, 1, 0] = down[:, 1::-1], down[:, 2]
+    return lines
+
+
+def _runs(at: NDArray[np.int64], start: NDArray[np.int64], side: float) -> NDArray[np.float64]:
+    """Join edges of one length that follow each other: ``(L, 3)`` of position, start, length."""
+    # Positions that rounding has set one pixel apart belong to one line.
+    order = np.lexsort((start, at))
+    at, start = at[order], start[order]
+    near = np.r_[False, (np.diff(at) <= 1)]
+    at = at[np.maximum.accumulate(np.where(near, 0, np.arange(len(at))))]
+    order = np.lexsort((start, at))
+    at, start = at[order], start[order]
+    gap = start[1:] - (start[:-1] + side)
+    breaks = np.r_[True, (np.diff(at) != 0) | (gap > 1.5)]
+    first = np.flatnonzero(breaks)
+    last = np.r_[first[1:], len(at)] - 1
+    return np.stack([at[first], start[first], start[last] + side - start[first]], 1).astype(float)
+
+
+def polygon_edges(polygons: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Turn closed polygons, each ``(K, 2)``, into lines ``(L, 2, 2)`` of start and direction."""
+    lines = [np.stack([p, np.roll(p, -1, axis=0) - p], 1) for p in polygons if len(p) > 1]
+    return np.concatenate(lines) if lines else np.zeros((0, 2, 2))
+
+
+class Overlays(QObject):
+    """Draws what the session holds over the slide."""
+
+    def __init__(self, viewer: Viewer, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer, self._session = viewer, session
+        self._widths = QTimer(self)
+        self._widths.setSingleShot(True)
+        self._widths.setInterval(120)
+        self._widths.timeout.connect(self._fit_widths)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
+        session.events.tissue.connect(self._on_tissue)
+        session.events.grid.connect(self._on_grid)
+        session.events.selection.connect(self._on_selection)
+        session.events.scores.connect(self._on_scores)
+
+    def _on_zoom(self) -> None:
+        self._widths.start()
+
+    def _fit_widths(self) -> None:
+        for layer in self._viewer.layers:
+            if isinstance(layer, Vectors) and layer.name in SCREEN_WIDTH:
+                layer.edge_width = self._width(layer.name)
+
+    def _width(self, name: str) -> float:
+        slide = self._session.slide
+        scale = (slide.mpp or 1.0) if slide is not None else 1.0
+        return SCREEN_WIDTH[name] / (self._viewer.scene.camera.zoom * scale)
+
+    def _on_tissue(self) -> None:
+        tissue = self._session.tissue
+        lines = polygon_edges(tissue.outlines()) if tissue is not None else None
+        self._outline("tissue", lines, TISSUE_COLOR)
+
+    def _on_grid(self) -> None:
+        grid = self._session.grid
+        self._outline("tiles", tile_edges(grid) if grid is not None else None, GRID_COLOR)
+
+    def _on_selection(self) -> None:
+        grid, tiles = self._session.grid, self._session.selection.tiles
+        lines = tile_edges(grid, tiles) if grid is not None and len(tiles) else None
+        self._outline("selected tiles", lines, SELECTION_COLOR)
+
+    def _outline(self, name: str, lines: NDArray[np.float64] | None, color: str) -> None:
+        slide = self._session.slide
+        shown = self._find(name)
+        if slide is None or lines is None or not len(lines):
+            if shown is not None:
+                self._viewer.layers.remove(shown)
+            return
+        if isinstance(shown, Vectors):
+            shown.data = lines
+            shown.edge_width = self._width(name)
+            return
+        active = self._viewer.layers.selection.active
+        layer = Vectors(
+            lines,
+            name=name,
+            edge_color=color,
+            edge_width=self._width(name),
+            vector_style="line",
+            opacity=1.0,
+            **slide_transform(slide),
+        )
+        self._viewer.add_layer(layer)
+        self._keep_active(active)
+
+    def _on_scores(self) -> None:
+        session = self._session
+        shown = self._find("similarity")
+        if shown is not None:
+            self._viewer.layers.remove(shown)
+        if session.scores is None or session.grid is None or session.slide is None:
+            return
+        active = self._viewer.layers.selection.active
+        drawn = heatmap(session.grid, session.scores)
+        transform = slide_transform(session.slide, drawn.downsample)
+        offset = np.array(drawn.origin) * (session.slide.mpp or 1.0)
+        transform["translate"] = tuple(np.array(transform["translate"]) + offset)
+        image = drawn.image
+        low, high = np.nanpercentile(image, (2, 100))
+        layer = Image(
+            image,
+            name="similarity",
+            colormap="inferno",
+            contrast_limits=(float(low), float(max(high, low + 1e-3))),
+            opacity=0.6,
+            blending="translucent",
+            interpolation2d="nearest",
+            metadata={"text": session.scores.text},
+            **transform,
+        )
+        self._viewer.add_layer(layer)
+        self._keep_active(active)
+
+    def _find(self, name: str) -> Layer | None:
+        return next((layer for layer in self._viewer.layers if layer.name == name), None)
+
+    def _keep_active(self, active: Layer | None) -> None:
+        # A new overlay must not take the keys away from the layer the user works on.
+        if active is not None and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active

@@ -1,0 +1,214 @@
+"""The layers on which the user says what object is meant, and the one that shows the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+from napari import Viewer
+from napari.layers import Labels, Layer, Points, Shapes
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..analysis.segment import Candidate
+from ..core.prompts import Prompts
+from ..core.slide import Slide
+from .keys import Keys, bind
+from .layers import slide_scale, slide_transform
+from .view import from_data, view_downsample
+
+POINTS = "prompts: points"
+BOXES = "prompts: box"
+SCRATCH = "object in work"
+POSITIVE, NEGATIVE = "#00ff00", "#ff0000"
+BOX_COLOR = "#00e5ff"
+SYMBOLS = {True: "disc", False: "x"}
+"""Signs differ in shape, too: not everybody tells green from red."""
+
+POINT_PX = 14.0
+LINE_PX = 2.5
+"""Sizes on the screen."""
+
+
+class PromptLayers(QObject):
+    """Points, box and scratch layer over one slide.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    slide : Slide
+    keys : mapping
+        Bound on each of the layers.
+    """
+
+    prompted = Signal()
+    """The user has finished a point or a box, or moved or removed one."""
+
+    def __init__(
+        self, viewer: Viewer, slide: Slide, keys: Keys, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self.slide = viewer, slide
+        self._pressed = self._quiet = self._changed = False
+        self._due = QTimer(self)
+        self._due.setSingleShot(True)
+        self._due.setInterval(0)
+        self._due.timeout.connect(self._tidy)
+        self.scratch = self._make_scratch()
+        self.boxes = self._make_boxes()
+        self.points = self._make_points()
+        active = viewer.layers.selection.active
+        for layer in (self.scratch, self.boxes, self.points):
+            viewer.add_layer(layer)
+            bind(layer, keys)
+        if active is not None and active in viewer.layers:
+            viewer.layers.selection.active = active
+        self.set_positive(True)
+
+    # -- tools --------------------------------------------------------------------------------
+
+    def take_box(self) -> None:
+        """The next drag draws a box."""
+        self._viewer.layers.selection.active = self.boxes
+        self.boxes.current_edge_width = LINE_PX * view_downsample(self._viewer, self.slide)
+        self.boxes.mode = "add_rectangle"
+
+    def take_point(self) -> None:
+        """The next clicks set points."""
+        self._viewer.layers.selection.active = self.points
+        with self.points.block_update_properties():
+            self.points.current_size = POINT_PX * view_downsample(self._viewer, self.slide)
+        self.points.mode = "add"
+
+    @property
+    def positive(self) -> bool:
+        """Sign of the next point."""
+        return bool(self.points.feature_defaults["positive"].iloc[0])
+
+    def set_positive(self, positive: bool) -> None:
+        """Choose the sign of the next points; those that are there keep theirs."""
+        with self.points.block_update_properties():
+            self.points.feature_defaults = {"positive": positive}
+            self.points.current_symbol = SYMBOLS[positive]
+            self.points.current_border_color = POSITIVE if positive else NEGATIVE
+            self.points.current_face_color = "transparent"
+
+    # -- what is there ------------------------------------------------------------------------
+
+    def prompts(self) -> Prompts:
+        """What the user has said so far, level-0 pixels."""
+        points = from_data(np.asarray(self.points.data, float).reshape(-1, 2))
+        positive = self.points.features["positive"].to_numpy(bool)
+        return Prompts(points, positive, self._box())
+
+    def _box(self) -> Any:
+        if not len(self.boxes.data):
+            return None
+        corners = from_data(np.asarray(self.boxes.data[-1])[:, -2:])
+        low, high = corners.min(0), corners.max(0)
+        return np.concatenate([low, high]) if (high - low >= 1).all() else None
+
+    def clear(self) -> None:
+        """Remove all prompts and the object in work."""
+        self._quiet = True
+        self.points.data = np.zeros((0, 2))
+        self.boxes.data = []
+        self._quiet = False
+        self.show(None, POSITIVE)
+
+    def show(self, candidate: Candidate | None, color: str) -> None:
+        """Show a candidate in the colour of its class to be, or nothing."""
+        self.scratch.visible = candidate is not None
+        if candidate is None:
+            return
+        scale = slide_scale(self.slide)
+        self.scratch.colormap = _one_color(color)
+        shift = np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2
+        self.scratch.data = candidate.mask.astype(np.uint8)
+        self.scratch.scale = (candidate.downsample * scale,) * 2
+        self.scratch.translate = shift * scale
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer."""
+        self._quiet = True
+        self._due.stop()
+        for layer in (self.points, self.boxes, self.scratch):
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All of them."""
+        return self.points, self.boxes, self.scratch
+
+    # -- making -------------------------------------------------------------------------------
+
+    def _make_points(self) -> Points:
+        layer = Points(
+            ndim=2,
+            name=POINTS,
+            features={"positive": np.zeros(0, bool)},
+            face_color="transparent",
+            border_width=0.25,
+            **slide_transform(self.slide),
+        )
+        layer.events.data.connect(self._on_change)
+        layer.mouse_drag_callbacks.append(self._on_press)
+        return layer
+
+    def _make_boxes(self) -> Shapes:
+        layer = Shapes(
+            ndim=2,
+            name=BOXES,
+            face_color="transparent",
+            edge_color=BOX_COLOR,
+            **slide_transform(self.slide),
+        )
+        layer.events.data.connect(self._on_change)
+        layer.mouse_drag_callbacks.append(self._on_press)
+        return layer
+
+    def _make_scratch(self) -> Labels:
+        layer = Labels(
+            np.zeros((2, 2), np.uint8),
+            name=SCRATCH,
+            opacity=0.6,
+            visible=False,
+            colormap=_one_color(POSITIVE),
+            **slide_transform(self.slide),
+        )
+        layer.editable = False
+        return layer
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def _on_press(self, layer: Layer, event: Any) -> Generator[None, None, None]:
+        self._pressed = True
+        yield
+        while event.type == "mouse_move":
+            yield
+        self._pressed = False
+        if self._changed:
+            self._due.start()
+
+    def _on_change(self, event: Any) -> None:
+        if not self._quiet and str(event.action) not in ("adding", "changing", "removing"):
+            self._changed = True
+            self._due.start()
+
+    def _tidy(self) -> None:
+        # napari tells of a box at its first pixel; it counts when the button is released.
+        if self._pressed:
+            return
+        self._changed = False
+        if len(self.boxes.data) > 1:
+            self._quiet = True
+            self.boxes.selected_data = set(range(len(self.boxes.data) - 1))
+            self.boxes.remove_selected()
+            self._quiet = False
+        self.prompted.emit()
+
+
+def _one_color(color: str) -> DirectLabelColormap:
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: color})

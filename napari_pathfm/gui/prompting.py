@@ -1,0 +1,272 @@
+"""Segmenting by prompts: a box or points, an answer at once, a key to keep it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from app_model.types import KeyCode, KeyMod
+from napari import Viewer
+from qtpy.QtCore import QObject, Signal
+
+from ..analysis.segment import Candidate, CropCache, commit_edit, segment
+from ..core.edits import Edit
+from ..core.jobs import Job, Progress
+from ..core.prompts import Prompts
+from ..core.slide import Slide
+from ..io.masks import AnnotationLayer
+from ..models import catalog
+from ..models.base import Segmenter
+from ..session import Session
+from . import notify
+from .annotate import EditWindow
+from .history import LARGE_PX
+from .keys import Keys, bind
+from .prompt_layers import POSITIVE, PromptLayers
+from .runner import Runner
+from .view import view_downsample
+
+SLOT = "segment"
+LOAD_SLOT = "segmenter"
+
+
+class Prompting(QObject):
+    """The object in work: its prompts, the segmenter's answer, and what becomes of it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    session : Session
+    runner : Runner
+    edit_window : EditWindow
+        Its history takes the committed object, its class is the one the object gets.
+    """
+
+    changed = Signal()
+    """The prompts, the sign of the next point or the answer."""
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: Session,
+        runner: Runner,
+        edit_window: EditWindow,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._session, self._runner = viewer, session, runner
+        self._edits = edit_window
+        self._loader = SegmenterLoader()
+        self._cache = CropCache()
+        self.layers: PromptLayers | None = None
+        self.candidate: Candidate | None = None
+        self.name = catalog.DEFAULT_SEGMENTER
+        self.weights: Path | None = None
+        self.keys: Keys = {
+            KeyCode.KeyB: self.box_mode,
+            KeyCode.KeyP: self.point_mode,
+            KeyCode.KeyS: self.segment,
+            KeyCode.KeyC: self.commit,
+            KeyCode.KeyT: self.toggle_sign,
+            KeyMod.Shift | KeyCode.KeyC: self.clear,
+            KeyCode.KeyN: self.next_object,
+            KeyCode.Escape: self.cancel,
+        }
+        bind(viewer, self.keys)
+        session.events.annotations.connect(self._on_annotations)
+        edit_window.active.changed.connect(self._on_class)
+        self._on_annotations()
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def set_segmenter(self, name: str, weights: Path | None = None) -> None:
+        """Choose a segmenter, and answer the prompts that are there with it."""
+        self.name, self.weights = name, weights
+        self.changed.emit()
+        if self._prompts():
+            self.segment()
+        elif self.layers is not None:
+            self._preload()
+
+    def refusal(self, kind: str) -> str:
+        """Why the segmenter cannot answer "points" or "box"; empty if it can or is not loaded."""
+        segmenter = self._loader.loaded(self.name, self.weights)
+        if segmenter is None or kind in segmenter.answers:
+            return ""
+        other = "a box" if kind == "points" else "points"
+        return f"{self.name} does not answer {kind} alone: use {other}, or choose a SAM model"
+
+    def box_mode(self) -> None:
+        """The next drag draws a box round an object."""
+        if self._ready("box") and self.layers is not None:
+            self.layers.take_box()
+
+    def point_mode(self) -> None:
+        """The next clicks set points."""
+        if self._ready("points") and self.layers is not None:
+            self.layers.take_point()
+
+    @property
+    def positive(self) -> bool:
+        """Sign of the next point."""
+        return self.layers.positive if self.layers is not None else True
+
+    def toggle_sign(self) -> None:
+        """Points say where the object is, then where it is not, and so on."""
+        if self.layers is not None:
+            self.layers.set_positive(not self.layers.positive)
+            self.changed.emit()
+
+    def segment(self) -> None:
+        """Answer the prompts; a later call supersedes."""
+        slide, prompts = self._session.slide, self._prompts()
+        if slide is None or not prompts:
+            notify.tell("Draw a box round an object or click on it, then segment.")
+            return
+        downsample = view_downsample(self._viewer, slide)
+        job = self._job(slide, prompts, downsample, self.name, self.weights)
+        self._runner.start(job, "Segmenting", self._take, slot=SLOT)
+
+    def other_mask(self) -> None:
+        """Show the segmenter's next best answer."""
+        candidate = self.candidate
+        if candidate is not None:
+            choice = (candidate.choice + 1) % len(candidate.masks)
+            self._show(candidate.chosen(choice))
+
+    def commit(self) -> None:
+        """Make the object in work an object of the annotation layer: one edit."""
+        candidate, project = self.candidate, self._session.project
+        if candidate is None:
+            notify.tell("There is no object in work: draw a box or click, then commit.")
+            return
+        class_id = self._edits.active.id
+        author = project.author if project is not None else ""
+
+        def build(layer: AnnotationLayer) -> Edit:
+            return commit_edit(layer, candidate, class_id, author)
+
+        def done() -> None:
+            if self.candidate is candidate:
+                self.clear()
+
+        large = candidate.box_area > LARGE_PX
+        self._edits.history.commit("commit object", build, large=large, done=done)
+
+    def clear(self) -> None:
+        """Forget prompts and answer."""
+        self._runner.cancel(SLOT)
+        if self.layers is not None:
+            self.layers.clear()
+        self.candidate = None
+        self.changed.emit()
+
+    def next_object(self) -> None:
+        """Keep the object in work, if there is one, and begin the next."""
+        if self.candidate is not None:
+            self.commit()
+        else:
+            self.clear()
+
+    def cancel(self) -> None:
+        """Stop segmenting; where nothing runs, forget prompts and answer."""
+        if self._runner.busy(SLOT):
+            self._runner.cancel(SLOT)
+        else:
+            self.clear()
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def _job(
+        self, slide: Slide, prompts: Prompts, downsample: float, name: str, weights: Path | None
+    ) -> Job[Candidate]:
+        segmenter = yield from self._loader.load(name, weights)
+        return (yield from segment(slide, prompts, segmenter, downsample, self._cache))
+
+    def _take(self, candidate: Candidate) -> None:
+        slide = self._session.slide
+        if slide is not None and self._prompts():
+            self._show(candidate)
+
+    def _show(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        if self.layers is not None:
+            self.layers.show(candidate, self._color())
+        if not candidate.mask.any():
+            notify.warn("The segmenter found nothing there: try a larger box or another point.")
+        self.changed.emit()
+
+    def _color(self) -> str:
+        row = self._edits.active.row
+        return row.color if row is not None else POSITIVE
+
+    def _prompts(self) -> Prompts:
+        return self.layers.prompts() if self.layers is not None else Prompts()
+
+    def _ready(self, kind: str) -> bool:
+        if self.layers is None:
+            notify.tell("Open a slide first.")
+            return False
+        if self.refusal(kind):
+            notify.tell(self.refusal(kind))
+            return False
+        self._preload()
+        return True
+
+    def _preload(self) -> None:
+        # It takes seconds, in which the user moves the mouse to the object.
+        if self._loader.loaded(self.name, self.weights) is None and not self._runner.busy(
+            LOAD_SLOT
+        ):
+            job = self._loader.load(self.name, self.weights)
+            self._runner.start(job, f"Loading {self.name}", self._on_loaded, slot=LOAD_SLOT)
+
+    def _on_loaded(self, _: Segmenter) -> None:
+        self.changed.emit()
+
+    def _on_annotations(self, *_: object) -> None:
+        self._runner.cancel(SLOT)
+        self.candidate = None
+        if self.layers is not None:
+            self.layers.remove()
+            self.layers.deleteLater()
+            self.layers = None
+        slide = self._session.slide
+        if slide is not None and self._session.annotations is not None:
+            keys = {**self._edits.keys, **self.keys}
+            self.layers = PromptLayers(self._viewer, slide, keys, self)
+            self.layers.prompted.connect(self._on_prompted)
+        self.changed.emit()
+
+    def _on_prompted(self) -> None:
+        if self._prompts():
+            self.segment()
+        else:
+            self.clear()
+
+    def _on_class(self, _: int) -> None:
+        if self.candidate is not None and self.layers is not None:
+            self.layers.show(self.candidate, self._color())
+
+
+class SegmenterLoader:
+    """Loads a segmenter once, in whatever worker asks first; the last one is kept."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[str, Path | None] | None = None
+        self._segmenter: Segmenter | None = None
+
+    def loaded(self, name: str, weights: Path | None) -> Segmenter | None:
+        """Return the segmenter if it is there already."""
+        return self._segmenter if self._key == (name, weights) else None
+
+    def load(self, name: str, weights: Path | None) -> Job[Segmenter]:
+        """Return the segmenter; takes seconds the first time."""
+        yield Progress(0, 0, f"Loading {name}")
+        with self._lock:
+            if self._segmenter is None or self._key != (name, weights):
+                self._key = None
+                self._segmenter = catalog.get_segmenter(name, weights=weights)
+                self._key = (name, weights)
+            return self._segmenter

@@ -1,0 +1,173 @@
+"""Step 4: segment by prompts, correct by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..models import catalog
+from ..session import Session
+from .annotate import EditWindow
+from .class_list import ClassList
+from .object_table import ObjectTable
+from .prompting import Prompting
+from .runner import Runner
+
+
+class SegmentPanel(QWidget):
+    """Everything of the step in one place; the keys stand on the buttons.
+
+    Parameters
+    ----------
+    session : Session
+    runner : Runner
+    prompting : Prompting
+    edit_window : EditWindow
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        runner: Runner,
+        prompting: Prompting,
+        edit_window: EditWindow,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._prompting, self._edits = session, prompting, edit_window
+        self.segmenter = QComboBox()
+        self.segmenter.addItems(catalog.segmenters().names())
+        self.segmenter.setCurrentText(prompting.name)
+        self.weights_button = QPushButton("Weights file…")
+        self.weights_button.setToolTip("Use a checkpoint on this computer instead of a download")
+        self.classes = ClassList(session, edit_window.active)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        self.table = ObjectTable(session, edit_window.history)
+        column = QVBoxLayout(self)
+        column.addWidget(self.segmenter)
+        column.addWidget(self.weights_button)
+        column.addWidget(self.classes)
+        column.addLayout(self._prompt_buttons())
+        column.addWidget(self.state)
+        column.addLayout(self._hand_buttons())
+        column.addWidget(self.table, 1)
+        self._connect()
+        self._on_prompting()
+        self._on_history()
+
+    def blocked(self) -> str:
+        """Why the step cannot be done yet; empty when it can."""
+        if self._session.slide is None:
+            return "open a slide first"
+        if self._session.annotations is None:
+            return "there is no project to keep annotations in"
+        return ""
+
+    def _prompt_buttons(self) -> QGridLayout:
+        prompting = self._prompting
+        self.box_button = _button("Box [B]", prompting.box_mode, "Draw a box round an object")
+        self.point_button = _button("Point [P]", prompting.point_mode, "Click on an object")
+        self.toggle_button = _button("", prompting.toggle_sign, "Sign of the next point")
+        self.segment_button = _button("Segment [S]", prompting.segment, "Answer the prompts again")
+        self.commit_button = _button("Commit [C]", prompting.commit, "Keep the object")
+        self.clear_button = _button("Clear [Shift+C]", prompting.clear, "Forget the prompts")
+        self.next_button = _button(
+            "Next [N]", prompting.next_object, "Keep the object, if there is one; begin the next"
+        )
+        self.other_button = _button(
+            "Other mask", prompting.other_mask, "Show the segmenter's next best answer"
+        )
+        return _grid(
+            self.box_button,
+            self.point_button,
+            self.toggle_button,
+            self.segment_button,
+            self.other_button,
+            self.clear_button,
+            self.commit_button,
+            self.next_button,
+        )
+
+    def _hand_buttons(self) -> QGridLayout:
+        edits = self._edits
+        self.brush_button = _button(
+            "Brush", edits.paint, "Paint a new object, or more of the chosen one"
+        )
+        self.eraser_button = _button("Eraser", edits.erase, "Take pixels away")
+        self.new_button = _button(
+            "New object [M]", edits.new_object, "The next stroke makes a new object"
+        )
+        self.undo_button = _button("Undo", edits.history.undo, "Ctrl+Z")
+        self.redo_button = _button("Redo", edits.history.redo, "Ctrl+Shift+Z")
+        return _grid(
+            self.brush_button,
+            self.eraser_button,
+            self.undo_button,
+            self.redo_button,
+            self.new_button,
+        )
+
+    def _connect(self) -> None:
+        self.segmenter.currentTextChanged.connect(self._on_segmenter)
+        self.weights_button.clicked.connect(self._choose_weights)
+        self._prompting.changed.connect(self._on_prompting)
+        self._edits.history.changed.connect(self._on_history)
+        self.table.jump.connect(self._edits.show_object)
+
+    def _on_segmenter(self, name: str) -> None:
+        self._prompting.set_segmenter(name)
+
+    def _choose_weights(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Weights", "", "Weights (*.safetensors *.pth *.pt *.bin);;All files (*)"
+        )
+        if path:
+            self._prompting.set_segmenter(self.segmenter.currentText(), Path(path))
+
+    def _on_prompting(self) -> None:
+        prompting = self._prompting
+        refusal = prompting.refusal("points")
+        self.point_button.setEnabled(not refusal)
+        self.toggle_button.setEnabled(not refusal)
+        self.point_button.setToolTip(refusal or "Click on an object")
+        sign = "on the object" if prompting.positive else "beside it"
+        self.toggle_button.setText(f"Points: {sign} [T]")
+        candidate = prompting.candidate
+        for button in (self.commit_button, self.other_button):
+            button.setEnabled(candidate is not None)
+        lines = [f"Points: {refusal}"] if refusal else []
+        if candidate is not None:
+            lines.insert(0, f"Object in work: score {candidate.score:.2f} ({candidate.model})")
+        self.state.setText("<br>".join(lines))
+
+    def _on_history(self) -> None:
+        history = self._edits.history
+        undo, redo = history.undo_text(), history.redo_text()
+        self.undo_button.setText(f"Undo {undo}" if undo else "Undo")
+        self.redo_button.setText(f"Redo {redo}" if redo else "Redo")
+        self.undo_button.setEnabled(bool(undo))
+        self.redo_button.setEnabled(bool(redo))
+
+
+def _button(text: str, action: object, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda: action())  # type: ignore[operator]
+    return button
+
+
+def _grid(*buttons: QPushButton) -> QGridLayout:
+    grid = QGridLayout()
+    for place, button in enumerate(buttons):
+        grid.addWidget(button, place // 2, place % 2)
+    return grid

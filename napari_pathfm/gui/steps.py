@@ -1,0 +1,50 @@
+"""The steps of the work in their order, each closed with a reason until it can be done."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qtpy.QtWidgets import QScrollArea, QToolBox, QWidget
+
+from ..session import Session
+
+
+class Panel(Protocol):
+    """A step's panel."""
+
+    def blocked(self) -> str:
+        """Why the step cannot be done yet; empty when it can."""
+
+
+class Steps(QToolBox):
+    """One page a step; the reason why a step is closed stands in its title."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._panels: list[tuple[str, Panel]] = []
+        for name in ("slide", "tissue", "grid", "embeddings", "annotations", "project", "classes"):
+            getattr(session.events, name).connect(self.update_titles)
+
+    def add(self, title: str, panel: QWidget) -> None:
+        """Add the panel of the next step (a :class:`Panel`)."""
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(panel)
+        self._panels.append((f"{len(self._panels) + 1}  {title}", panel))  # type: ignore[arg-type]
+        self.addItem(area, title)
+        self.update_titles()
+
+    def open(self, panel: QWidget) -> None:
+        """Open the page of a panel."""
+        for index, (_, candidate) in enumerate(self._panels):
+            if candidate is panel:
+                self.setCurrentIndex(index)
+
+    def update_titles(self) -> None:
+        """Say at each step whether it can be done, and if not, why."""
+        for index, (title, panel) in enumerate(self._panels):
+            reason = panel.blocked()
+            self.setItemText(index, f"{title} – {reason}" if reason else title)
+            self.setItemToolTip(index, reason)
+            self.setItemEnabled(index, not reason)

@@ -1,0 +1,38 @@
+"""What part of a slide a viewer shows, in level-0 pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari import Viewer
+from numpy.typing import NDArray
+
+from ..core.slide import Slide
+from .layers import slide_scale
+
+Region = tuple[float, float, float, float]
+
+
+def view_downsample(viewer: Viewer, slide: Slide) -> float:
+    """Level-0 pixels per pixel of the screen."""
+    return float(1 / (viewer.scene.camera.zoom * slide_scale(slide)))
+
+
+def visible_region(viewer: Viewer, slide: Slide) -> Region:
+    """``(y0, x0, y1, x1)`` of the canvas, level-0 pixels; may reach over the slide's edges."""
+    center = from_data(np.asarray(viewer.scene.camera.center)[-2:] / slide_scale(slide))
+    half = np.asarray(viewer.canvas.size) / 2 * view_downsample(viewer, slide)
+    (y0, x0), (y1, x1) = center - half, center + half
+    return float(y0), float(x0), float(y1), float(x1)
+
+
+def from_data(position: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn data coordinates of a layer in level-0 pixels into positions on the slide.
+
+    napari puts the centre of the first pixel at 0; a slide's first pixel begins there.
+    """
+    return np.asarray(position, np.float64) + 0.5
+
+
+def to_data(position: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Turn positions on the slide into data coordinates of a layer in level-0 pixels."""
+    return np.asarray(position, np.float64) - 0.5

@@ -1,0 +1,214 @@
+"""What belongs to one viewer: session, runner, and everything that connects them to its layers."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Generator
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari import Viewer
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication
+
+from ..core import inference
+from ..core.edits import AnnotationClass
+from ..core.jobs import Progress
+from ..core.slide import Slide
+from ..io.live import LevelArray, SegmentLoader, live_levels
+from ..io.masks import AnnotationLayer
+from ..io.project import Project, ProjectError, default_project
+from ..io.reader import SlideReader, open_slide
+from ..io.samples import Sample, sample_slide_job
+from ..session import Session
+from . import notify
+from .layers import SlideLayers
+from .overlays import Overlays
+from .picking import Picker
+from .runner import Runner
+
+UNIT_SECONDS = 0.04
+"""What a unit of inference takes on a CPU while a window is open: a click waits for one unit."""
+
+LAYER = "regions"
+FIRST_CLASSES = (
+    AnnotationClass(1, "tumor", "#d55e00"),
+    AnnotationClass(2, "stroma", "#0072b2"),
+    AnnotationClass(3, "other", "#009e73"),
+)
+"""Classes of a new project, to begin with (Okabe-Ito colours)."""
+
+Opened = tuple[SlideReader, list[LevelArray], SegmentLoader]
+
+
+def open_job(path: Path, mpp: float | None = None) -> Generator[Progress, None, Opened]:
+    """Open a slide and decode its coarsest level."""
+    yield Progress(0, 0, f"Opening {path.name}")
+    slide = open_slide(path, mpp=mpp)
+    levels, loader = live_levels(slide)
+    return slide, levels, loader
+
+
+class Workspace(QObject):
+    """Composition root of a window.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.session = Session()
+        self.runner = Runner(self)
+        inference.queue("cpu").unit_seconds = UNIT_SECONDS
+        self.session.events.slide.connect(self._on_slide)
+        self.session.events.grid.connect(self._on_grid)
+        self.session.events.classes.connect(self._on_classes)
+        self.overlays = Overlays(viewer, self.session, self)
+        self.layers = SlideLayers(viewer, self.session, self)
+        self.picker = Picker(viewer, self.session, self.layers, self)
+        app = QApplication.instance()
+        if app is not None:
+            app.aboutToQuit.connect(self.close)
+
+    def open(self, path: Path) -> None:
+        """Open a slide in a worker and show it."""
+        self.runner.start(open_job(path), f"Opening {path.name}", self._show, slot="open")
+
+    def open_sample(self) -> None:
+        """Fetch the sample slide unless it is there, and open it."""
+
+        def opened(sample: Sample) -> None:
+            self.open(sample.path)
+
+        self.runner.start(sample_slide_job(), "Fetching the sample slide", opened, slot="open")
+
+    def open_project(self, folder: Path) -> None:
+        """Keep everything in another project from now on."""
+        try:
+            project = Project.open(folder, author=getpass.getuser())
+        except ProjectError as error:
+            notify.fail("Opening the project", error)
+            return
+        self._use(project)
+
+    def set_mpp(self, mpp: float) -> None:
+        """Keep the user's word on how large a pixel is, and start anew with it."""
+        slide = self.session.slide
+        if not isinstance(slide, SlideReader):
+            return
+        if self.session.project is not None and not self.session.project.read_only:
+            self.session.project.set_mpp(slide.id, mpp)
+        self._replace(slide.with_mpp(mpp))
+
+    def jump(self, y: float, x: float, side: float) -> None:
+        """Move the view to a level-0 position so that `side` level-0 pixels fill a third of it."""
+        slide = self.session.slide
+        if slide is None:
+            return
+        scale = slide.mpp or 1.0
+        self.viewer.scene.camera.center = (0.0, y * scale, x * scale)
+        shorter = min(self.viewer.canvas.size)
+        self.viewer.scene.camera.zoom = shorter / (3 * side * scale)
+
+    def jump_to_tile(self, tile: int) -> None:
+        """Move the view to a tile of the grid."""
+        grid = self.session.grid
+        if grid is not None:
+            y, x = grid.centers[tile]
+            self.jump(float(y), float(x), grid.side)
+
+    def close(self) -> None:
+        """Stop the jobs, leaving every store in order, and let go of the project."""
+        self.runner.shutdown()
+        if self.session.project is not None:
+            self.session.project.close()
+            self.session.project = None
+
+    def _show(self, opened: Opened) -> None:
+        slide, levels, loader = opened
+        if self.layers.layer(slide) is not None:
+            notify.tell(f"{slide.name} is open already")
+            loader.close()
+            slide.close()
+            return
+        self.layers.add(slide, levels, loader)
+
+    def _on_slide(self, slide: Slide | None) -> None:
+        if slide is None:
+            return
+        if self.session.project is None:
+            self._use(self._default_project(slide.path))
+        else:
+            self._enter_slide(slide)
+
+    def _default_project(self, path: Path) -> Project | None:
+        folder = default_project(path)
+        try:
+            return Project.open(folder, author=getpass.getuser())
+        except ProjectError as error:
+            notify.warn(f"{error} Nothing is kept until you choose another project folder.")
+            return None
+
+    def _use(self, project: Project | None) -> None:
+        old, self.session.project = self.session.project, project
+        if old is not None:
+            self.session.annotations = None
+            old.close()
+        if project is None:
+            self.session.classes = FIRST_CLASSES
+            return
+        self.session.classes = project.classes() or FIRST_CLASSES
+        if self.session.slide is not None:
+            self._enter_slide(self.session.slide)
+
+    def _enter_slide(self, slide: Slide) -> None:
+        project = self.session.project
+        if project is None:
+            return
+        try:
+            if not project.read_only:
+                project.add_slide(slide)
+            known = project.mpp(slide.id)
+            if slide.mpp is None and known is not None and isinstance(slide, SlideReader):
+                self._replace(slide.with_mpp(known))
+                return
+            self.session.annotations = AnnotationLayer.open(
+                project, slide.id, LAYER, slide.levels[0].shape
+            )
+        except ProjectError as error:
+            notify.fail("Opening the annotations", error)
+
+    def _replace(self, slide: SlideReader) -> None:
+        session = self.session
+        session.slides = tuple(slide if s.id == slide.id else s for s in session.slides)
+        self.layers.replace_slide(slide)
+        session.show_slide(slide)
+
+    def _on_grid(self) -> None:
+        grid, project = self.session.grid, self.session.project
+        if grid is None or project is None:
+            return
+        kept = project.labels(grid.slide_id, grid.hash)
+        if kept:
+            labels = np.zeros(len(grid), np.uint8)
+            labels[list(kept)] = list(kept.values())
+            self.session.labels = labels
+
+    def _on_classes(self) -> None:
+        project = self.session.project
+        if project is not None and not project.read_only:
+            project.set_classes(self.session.classes)
+
+
+_workspaces: WeakKeyDictionary[Viewer, Workspace] = WeakKeyDictionary()
+
+
+def workspace(viewer: Viewer) -> Workspace:
+    """Return the workspace of a viewer, made at the first call."""
+    if viewer not in _workspaces:
+        _workspaces[viewer] = Workspace(viewer)
+    return _workspaces[viewer]

@@ -1,0 +1,1 @@
+"""Slides, stores, annotation layers, projects, and the formats of others."""

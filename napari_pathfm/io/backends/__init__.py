@@ -1,0 +1,66 @@
+"""One file a slide format family; the backend of a file is found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...core.slide import SlideError
+from .base import Backend, TruncatedSlideError
+from .openslide import OpenSlideBackend
+from .plain import PlainBackend
+from .tifffile import TifffileBackend
+
+BACKENDS: dict[str, Callable[[Path], Backend]] = {
+    "tifffile": TifffileBackend,
+    "openslide": OpenSlideBackend,
+    "plain": PlainBackend,
+}
+"""In the order in which they are tried."""
+
+
+def open_backend(path: Path, name: str | None = None) -> Backend:
+    """Open a slide with the first backend that reads it.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        Only this one: "tifffile", "openslide" or "plain".
+
+    Raises
+    ------
+    SlideError
+        None of them reads it; the message names the reason of each.
+    """
+    _check_file(path)
+    if name is not None and name not in BACKENDS:
+        raise SlideError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    reasons = []
+    for key in [name] if name else BACKENDS:
+        try:
+            return BACKENDS[key](path)
+        except TruncatedSlideError as error:
+            raise SlideError(f"{path.name} cannot be opened: {error}") from error
+        except SlideError as error:
+            reasons.append(f"{key}: {error}")
+    raise SlideError(
+        f"{path.name} is not a slide that can be read. Try a pyramidal TIFF, SVS, NDPI, MRXS or "
+        f"SCN file; if it should be one, copy it again. ({'; '.join(reasons)})"
+    )
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise SlideError(f"{path} is a folder. Choose the slide file in it.")
+    if not path.exists():
+        raise SlideError(f"There is no file {path}. Check the path, or mount the drive it is on.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SlideError(
+            f"{path} cannot be read ({error.strerror}). Check who may read it."
+        ) from error
+    if empty:
+        raise SlideError(f"{path.name} is empty. Copy or download it again.")

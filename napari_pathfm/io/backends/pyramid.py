@@ -1,0 +1,77 @@
+"""Coarser levels for slides that lack them, averaged when somebody looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...core.slide import RGB, Level
+from .base import Backend, white, white_outside
+
+COARSEST = 1024
+"""Levels are added until the longer side is at most this, in pixels."""
+
+Segment = Callable[[int, int, int], RGB]
+
+
+class PyramidBackend:
+    """Another backend's slide with the coarser levels that it does not have.
+
+    Each added level halves the one before: a pixel is the mean of 2 x 2, its downsample exactly
+    twice as large, and an odd last row or column is left out.
+
+    Parameters
+    ----------
+    backend : Backend
+        The slide as it is stored.
+    segment : callable
+        ``segment(level, row, col)`` through the cache, for the finer segments that are averaged.
+    """
+
+    def __init__(self, backend: Backend, segment: Segment) -> None:
+        self._backend, self._segment = backend, segment
+        self._stored = len(backend.levels)
+        self.name = backend.name
+        self.levels = backend.levels + tuple(missing_levels(backend.levels[-1]))
+        self.mpp = backend.mpp
+        self.properties = backend.properties
+        self.associated_images = backend.associated_images
+        self.associated = backend.associated
+        self.close = backend.close
+
+    def segment(self, level: int, row: int, col: int) -> RGB:
+        """See :meth:`Backend.segment`."""
+        if level < self._stored:
+            return self._backend.segment(level, row, col)
+        here, finer = self.levels[level], self.levels[level - 1]
+        height, width = (side // 2 for side in here.tile_shape)
+        out = white(here)
+        rows, cols = finer.segments
+        for r in range(2 * row, min(2 * row + 2, rows)):
+            for c in range(2 * col, min(2 * col + 2, cols)):
+                y, x = (r - 2 * row) * height, (c - 2 * col) * width
+                out[y : y + height, x : x + width] = halve(self._segment(level - 1, r, c))
+        return white_outside(out, here, row, col)
+
+
+def missing_levels(coarsest: Level) -> list[Level]:
+    """Return the levels to add below `coarsest`."""
+    added: list[Level] = []
+    level = coarsest
+    while max(level.shape) > COARSEST and not any(side % 2 for side in level.tile_shape):
+        height, width = level.shape
+        level = Level(
+            (max(1, height // 2), max(1, width // 2)), level.downsample * 2, level.tile_shape
+        )
+        added.append(level)
+    return added
+
+
+def halve(image: RGB) -> RGB:
+    """Average 2 x 2 pixels of an ``(h, w, 3)`` uint8 image with even sides, rounding to nearest."""
+    wide = image[0::2].astype(np.uint16)
+    wide += image[1::2]
+    total = wide[:, 0::2] + wide[:, 1::2]
+    total += 2
+    return (total >> 2).astype(np.uint8)

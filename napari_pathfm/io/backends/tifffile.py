@@ -1,0 +1,187 @@
+"""Tiled TIFF families (Aperio, generic pyramids, ...): tiffslide's facts, tifffile's decoders.
+
+tiffslide says what the levels are; the compressed segments are then read by offset and decoded
+one by one, which releases the GIL and needs neither its zarr store nor its locks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.slide import RGB, SlideError
+from .base import (
+    FILE_ERRORS,
+    TruncatedSlideError,
+    believable_mpp,
+    make_levels,
+    white,
+    white_outside,
+)
+
+RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
+JPEG = 7
+UNSUPPORTED = {6: "old-style JPEG", 33003: "JPEG 2000 in YCbCr", 33004: "JPEG 2000 of Aperio"}
+"""Compressions that tifffile decodes wrongly or not at all; OpenSlide reads some of them."""
+
+SEGMENT_SIDES = range(64, 4097)
+"""Segments of other sides (strips, one-piece levels) would make random access slow."""
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it writes to stderr
+
+
+class _File:
+    """Bytes of a file by offset, from any thread; closed when the last user has let go."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
+        self.size = os.fstat(self._fd).st_size
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes."""
+        if hasattr(os, "pread"):
+            return os.pread(self._fd, count, offset)
+        with self._lock:  # Windows has no pread
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.read(self._fd, count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Page:
+    """What is needed to find and decode the segments of one level."""
+
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    decode: Callable[..., tuple[Any, ...]]
+    tables: dict[str, Any]
+
+
+class TifffileBackend:
+    """A tiled 8-bit RGB TIFF whose segments are decoded by tifffile and imagecodecs.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    SlideError
+        The file is no such TIFF; the message says why.
+    """
+
+    name = "tifffile"
+
+    def __init__(self, path: Path) -> None:
+        import tiffslide
+
+        self._path = path
+        try:
+            self._file: _File | None = _File(path)
+            with tiffslide.TiffSlide(path) as slide:
+                facts = dict(slide.properties)
+                pages = _level_pages(slide, facts)
+                self._pages = [_describe(page) for page in pages]
+                self.associated_images = tuple(slide.associated_images)
+        except FILE_ERRORS as error:
+            raise SlideError(f"tiffslide cannot read it ({error})") from error
+        self.levels = make_levels(
+            [page.shape[:2] for page in pages],
+            [(page.tilelength, page.tilewidth) for page in pages],
+        )
+        self.mpp = believable_mpp(facts.get("tiffslide.mpp-y"), facts.get("tiffslide.mpp-x"))
+        self.properties = {k: str(v) for k, v in facts.items() if v is not None}
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        assert self._file is not None
+        ends = np.concatenate([page.offsets + page.counts for page in self._pages])
+        missing = int((ends > self._file.size).sum())
+        if missing:
+            raise TruncatedSlideError(
+                f"{missing} of {len(ends)} segments lie beyond its end: the file is cut off. "
+                "Copy or download it again."
+            )
+
+    def segment(self, level: int, row: int, col: int) -> RGB:
+        """See :meth:`Backend.segment`."""
+        file, page, where = self._file, self._pages[level], self.levels[level]
+        if file is None:
+            raise SlideError(f"{self._path.name} is closed")
+        index = row * where.segments[1] + col
+        count = int(page.counts[index])
+        if not count:  # a sparse file: nothing was scanned there
+            return white(where)
+        try:
+            data = file.read(int(page.offsets[index]), count)
+            decoded: RGB = page.decode(data, index, **page.tables)[0][0]
+            if decoded.shape != (*where.tile_shape, 3):
+                raise ValueError(f"it decodes to {decoded.shape}")
+        except FILE_ERRORS as error:
+            raise SlideError(f"the segment is damaged ({error})") from error
+        return white_outside(decoded, where, row, col)
+
+    def associated(self, name: str) -> RGB:
+        """See :meth:`Backend.associated`."""
+        import tiffslide
+
+        try:
+            with tiffslide.TiffSlide(self._path) as slide:
+                if name not in slide.associated_images:
+                    raise KeyError(name)
+                return np.asarray(slide.associated_images[name].convert("RGB"))
+        except KeyError:
+            raise
+        except FILE_ERRORS as error:
+            raise SlideError(f"{self._path.name}: its {name} image is damaged ({error})") from error
+
+    def close(self) -> None:
+        """See :meth:`Backend.close`; a thread that is just reading finishes first."""
+        self._file = None
+
+
+def _level_pages(slide: Any, facts: dict[str, Any]) -> list[Any]:
+    if facts.pop("tiffslide.series-composition", None) is not None:
+        raise SlideError("it is composed of several scans")
+    if facts["tiffslide.series-axes"] != "YXS":
+        raise SlideError(f"its axes are {facts['tiffslide.series-axes']}, not height, width, RGB")
+    pages = [
+        level.pages[0] for level in slide.ts_tifffile.series[facts["tiffslide.series-index"]].levels
+    ]
+    for page in pages:
+        _check(page.keyframe)
+    return pages
+
+
+def _check(page: Any) -> None:
+    if not page.is_tiled:
+        raise SlideError("it is stored in strips, not in tiles")
+    if page.dtype != np.uint8 or page.samplesperpixel != 3 or page.planarconfig != 1:
+        raise SlideError(
+            f"its pixels are {page.samplesperpixel} x {page.dtype}; only 8-bit RGB is read"
+        )
+    if page.tilelength not in SEGMENT_SIDES or page.tilewidth not in SEGMENT_SIDES:
+        raise SlideError(f"its tiles of {page.tilelength} x {page.tilewidth} are of an odd size")
+    known = page.photometric == RGB_PHOTOMETRIC or (
+        page.photometric == YCBCR_PHOTOMETRIC and page.compression == JPEG
+    )
+    if not known or page.compression in UNSUPPORTED:
+        how = UNSUPPORTED.get(page.compression, page.compression.name)
+        raise SlideError(f"its colours are {page.photometric.name} compressed as {how}")
+
+
+def _describe(page: Any) -> _Page:
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    offsets = np.asarray(page.dataoffsets, np.int64)
+    return _Page(offsets, np.asarray(page.databytecounts, np.int64), page.keyframe.decode, tables)

@@ -1,0 +1,285 @@
+"""The journal of an annotation layer: every edit with both sides, and the table of objects.
+
+An edit is recorded before its pixels are written, in one transaction, as a row an edit and a
+record a chunk. What was recorded but not written (the process was killed in between) is an
+operation with a number above ``applied``; doing it again is harmless, because a record holds
+whole chunks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ..core.edits import Edit, ObjectChange, ObjectRow
+from .chunks import PackedChange
+from .database import Database
+
+Direction = Literal["do", "undo", "redo"]
+
+
+@dataclass(frozen=True)
+class HistoryStep:
+    """One edit of the history.
+
+    Attributes
+    ----------
+    number : int
+        Grows with time; unique in the project.
+    text : str
+        What was done.
+    when : datetime
+        UTC.
+    author : str
+    done : bool
+        ``False`` while it is undone.
+    """
+
+    number: int
+    text: str
+    when: datetime
+    author: str
+    done: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An edit that was done, undone or done again.
+
+    Attributes
+    ----------
+    number : int
+    edit : int
+        :attr:`HistoryStep.number`.
+    direction : str
+        "do", "undo" or "redo".
+    """
+
+    number: int
+    edit: int
+    direction: Direction
+
+
+class Journal:
+    """Edits and objects of one layer in the project's database.
+
+    Parameters
+    ----------
+    database : Database
+    slide_id : str
+    layer : str
+        Name of the layer.
+    """
+
+    def __init__(self, database: Database, slide_id: str, layer: str) -> None:
+        self._database = database
+        self._key = (slide_id, layer)
+
+    def register(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Make the layer's row if there is none; return its ``(height, width)``."""
+        found = self.shape()
+        if found is None:
+            with self._database.transaction("The annotation layer could not be made") as database:
+                database.execute(
+                    "INSERT INTO layers (slide_id, name, height, width) VALUES (?, ?, ?, ?)",
+                    (*self._key, *shape),
+                )
+        return found or shape
+
+    def shape(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the layer, level-0 pixels; ``None`` if it was never made."""
+        rows = self._database.rows(
+            "SELECT height, width FROM layers WHERE slide_id = ? AND name = ?", self._key
+        )
+        return rows[0] if rows else None  # type: ignore[return-value]
+
+    def record(self, edit: Edit, changes: Iterable[PackedChange], author: str) -> Operation:
+        """Write a new edit, whole or not at all; what was undone before it is dropped.
+
+        Raises
+        ------
+        ProjectError
+            The disk is full, ...; nothing is changed.
+        """
+        made = datetime.now(UTC).isoformat()
+        with self._database.transaction("The edit could not be saved") as database:
+            database.execute(
+                "DELETE FROM edits WHERE slide_id = ? AND layer = ? AND NOT done", self._key
+            )
+            number = database.execute(
+                "INSERT INTO edits (slide_id, layer, text, author, made, done) "
+                "VALUES (?, ?, ?, ?, ?, 1)",
+                (*self._key, edit.text, author, made),
+            )
+            database.execute_many(
+                "INSERT INTO edit_chunks VALUES (?, ?, ?, ?, ?)",
+                ((number, c.row, c.col, c.before_blob, c.after_blob) for c in changes),
+            )
+            database.execute_many(
+                "INSERT INTO edit_objects VALUES (?, ?, ?, ?)",
+                ((number, _id(c), _to_json(c.before), _to_json(c.after)) for c in edit.objects),
+            )
+            return self._operate(number, "do", edit.objects)
+
+    def switch(self, number: int, direction: Direction, objects: Iterable[ObjectChange]) -> Operation:
+        """Record that an edit is undone or done again; `objects` as they are to be applied."""
+        with self._database.transaction(f"The {direction} could not be saved") as database:
+            database.execute(
+                "UPDATE edits SET done = ? WHERE number = ?", (direction == "redo", number)
+            )
+            return self._operate(number, direction, objects)
+
+    def _operate(
+        self, number: int, direction: Direction, objects: Iterable[ObjectChange]
+    ) -> Operation:
+        # Runs inside a transaction: the table of objects changes with the journal.
+        objects = tuple(objects)
+        self._database.execute_many(
+            "DELETE FROM objects WHERE slide_id = ? AND layer = ? AND id = ?",
+            ((*self._key, _id(change)) for change in objects if change.after is None),
+        )
+        self._database.execute_many(
+            f"INSERT OR REPLACE INTO objects VALUES ({', '.join('?' * 15)})",
+            ((*self._key, *_to_row(c.after)) for c in objects if c.after is not None),
+        )
+        operation = self._database.execute(
+            "INSERT INTO operations (edit, direction) VALUES (?, ?)", (number, direction)
+        )
+        return Operation(operation, number, direction)
+
+    def load(self, number: int) -> Edit:
+        """Return an edit of the journal; its chunks are unpacked only when they are asked for."""
+        ((text,),) = self._database.rows("SELECT text FROM edits WHERE number = ?", (number,))
+        chunks = self._database.rows(
+            "SELECT chunk_row, chunk_col, before, after FROM edit_chunks WHERE edit = ?", (number,)
+        )
+        objects = self._database.rows(
+            "SELECT before, after FROM edit_objects WHERE edit = ?", (number,)
+        )
+        return Edit(
+            self._key[1],
+            text,
+            tuple(PackedChange(*row) for row in chunks),
+            tuple(ObjectChange(_from_json(old), _from_json(new)) for old, new in objects),
+        )
+
+    def last_done(self) -> int | None:
+        """Number of the edit that undo takes back."""
+        return self._number("max(number)", "done")
+
+    def first_undone(self) -> int | None:
+        """Number of the edit that redo does again."""
+        return self._number("min(number)", "NOT done")
+
+    def _number(self, what: str, condition: str) -> int | None:
+        rows = self._database.rows(
+            f"SELECT {what} FROM edits WHERE slide_id = ? AND layer = ? AND {condition}", self._key
+        )
+        return rows[0][0]  # type: ignore[no-any-return]
+
+    def pending(self) -> list[Operation]:
+        """Operations that were recorded and whose chunks may not be on disk, oldest first."""
+        rows = self._database.rows(
+            "SELECT operations.number, edit, direction FROM operations "
+            "JOIN edits ON edits.number = edit "
+            "JOIN layers ON layers.slide_id = edits.slide_id AND layers.name = edits.layer "
+            "WHERE edits.slide_id = ? AND edits.layer = ? AND operations.number > applied "
+            "ORDER BY operations.number",
+            self._key,
+        )
+        return [Operation(*row) for row in rows]
+
+    def mark_applied(self, operation: int) -> None:
+        """Note that the chunks of all operations up to this one are on disk."""
+        with self._database.transaction("The edit could not be finished") as database:
+            database.execute(
+                "UPDATE layers SET applied = ? WHERE slide_id = ? AND name = ?",
+                (operation, *self._key),
+            )
+
+    def newest_chunk(self, row: int, col: int) -> bytes | None:
+        """Bytes of a level-0 chunk after the last done edit that touched it."""
+        rows = self._database.rows(
+            "SELECT after FROM edit_chunks JOIN edits ON number = edit WHERE slide_id = ? "
+            "AND layer = ? AND done AND chunk_row = ? AND chunk_col = ? "
+            "ORDER BY number DESC LIMIT 1",
+            (*self._key, row, col),
+        )
+        return rows[0][0] if rows else None
+
+    def history(self) -> list[HistoryStep]:
+        """Return all edits, oldest first, those that are undone at the end."""
+        rows = self._database.rows(
+            "SELECT number, text, made, author, done FROM edits "
+            "WHERE slide_id = ? AND layer = ? ORDER BY number",
+            self._key,
+        )
+        return [
+            HistoryStep(number, text, datetime.fromisoformat(made), author, bool(done))
+            for number, text, made, author, done in rows
+        ]
+
+    def objects(self) -> dict[int, ObjectRow]:
+        """Return the table of objects."""
+        rows = self._database.rows(
+            "SELECT id, class_id, how, model, prompts, score, corrected, author, area, "
+            "y0, x0, y1, x1 FROM objects WHERE slide_id = ? AND layer = ? ORDER BY id",
+            self._key,
+        )
+        return {row[0]: _from_row(row) for row in rows}
+
+    def largest_id(self) -> int:
+        """Largest id of an object that the journal knows; 0 for none."""
+        rows = self._database.rows(
+            "SELECT max(id) FROM edit_objects JOIN edits ON number = edit "
+            "WHERE slide_id = ? AND layer = ?",
+            self._key,
+        )
+        return rows[0][0] or 0
+
+
+def _id(change: ObjectChange) -> int:
+    row = change.after or change.before
+    if row is None:
+        raise ValueError("a change of an object needs a row before or after")
+    return row.id
+
+
+def _facts(row: ObjectRow) -> dict[str, Any]:
+    # Whoever made the row may have used numpy's numbers, which neither SQLite nor JSON takes.
+    return {
+        "id": int(row.id),
+        "class_id": int(row.class_id),
+        "how": row.how,
+        "model": row.model,
+        "prompts": row.prompts,
+        "score": float(row.score),
+        "corrected": bool(row.corrected),
+        "author": row.author,
+        "area": int(row.area),
+        "box": tuple(int(corner) for corner in row.box),
+    }
+
+
+def _to_row(row: ObjectRow) -> tuple[Any, ...]:
+    *facts, box = _facts(row).values()
+    return (*facts, *box)
+
+
+def _from_row(row: tuple[Any, ...]) -> ObjectRow:
+    *facts, corrected, author, area, y0, x0, y1, x1 = row
+    return ObjectRow(*facts, bool(corrected), author, area, (y0, x0, y1, x1))
+
+
+def _to_json(row: ObjectRow | None) -> str | None:
+    return None if row is None else json.dumps(_facts(row))
+
+
+def _from_json(text: str | None) -> ObjectRow | None:
+    if text is None:
+        return None
+    facts = json.loads(text)
+    return ObjectRow(**{**facts, "box": tuple(facts["box"])})

@@ -1,0 +1,482 @@
+"""Annotation layers: a pyramid of object ids with a table of objects, edited through a journal.
+
+An edit goes journal first, in one transaction; then its chunks, then the coarser levels of those
+chunks, then the number of the last applied operation. Whatever moment the process is killed at,
+opening the layer again finishes what the journal holds.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from ..core.edits import CHUNK, Edit, ObjectChange, ObjectRow
+from ..core.jobs import Job, run
+from .chunks import ChunkPyramid, Ids, PackedChange, check_layer_name, chunks_in, packed
+from .errors import ProjectError, explained
+from .journal import HistoryStep, Journal, Operation
+from .painting import Paint, Tally, changes_of, union
+from .project import Project
+
+__all__ = ["AnnotationLayer", "HistoryStep", "layer_names"]
+
+
+class AnnotationLayer:
+    """One annotation layer of one slide. Use :meth:`open`.
+
+    All methods may be called from any thread; edits wait for one another, reading does not wait.
+
+    Attributes
+    ----------
+    name : str
+    slide_id : str
+    shape : tuple of int
+        ``(height, width)`` of level 0.
+    levels : tuple of tuple of int
+        ``(height, width)`` of each level; a level is every second pixel of the one before.
+    changed : Signal
+        Fired with the level-0 box ``(y0, x0, y1, x1)`` in which pixels have changed.
+    table_changed : Signal
+        Fired when rows of :attr:`objects` have changed.
+    """
+
+    changed: ClassVar[Signal] = Signal(tuple)
+    table_changed: ClassVar[Signal] = Signal()
+
+    def __init__(self, project: Project, slide_id: str, name: str, shape: tuple[int, int]) -> None:
+        self.name, self.slide_id, self.shape = name, slide_id, shape
+        self._project = project
+        self._journal = Journal(project.database, slide_id, name)
+        store = project.slide_store(slide_id)
+        self._pyramid = ChunkPyramid(
+            store / "masks" / name,
+            store.with_suffix(".staging") / name,
+            shape,
+            self._journal.newest_chunk,
+            project.read_only,
+        )
+        self.levels = self._pyramid.shapes
+        self._objects = self._journal.objects()
+        self._next_id = max(self._journal.largest_id(), *self._objects, 0, 0) + 1
+        self._behind = False
+        self._writing = threading.RLock()
+
+    @classmethod
+    def open(
+        cls, project: Project, slide_id: str, name: str, shape: tuple[int, int]
+    ) -> AnnotationLayer:
+        """Open a layer, or make a new one; no work for chunks is done.
+
+        The same object is returned while somebody holds it.
+
+        Parameters
+        ----------
+        project : Project
+        slide_id : str
+        name : str
+            "regions", "nuclei", ...
+        shape : tuple of int
+            ``(height, width)`` of the slide's level 0.
+
+        Raises
+        ------
+        ProjectError
+            The name cannot be used, the layer has another shape, or it cannot be written.
+        """
+        check_layer_name(name)
+        with _opening:
+            opened = _layers.setdefault(project, WeakValueDictionary())
+            layer = opened.get((slide_id, name))
+            if layer is None:
+                _register(project, slide_id, name, (int(shape[0]), int(shape[1])))
+                layer = cls(project, slide_id, name, (int(shape[0]), int(shape[1])))
+                layer._prepare()
+                opened[slide_id, name] = layer
+            return layer
+
+    def _prepare(self) -> None:
+        with explained(f"The annotation layer {self.name} cannot be opened"):
+            if not self._project.read_only and self._pyramid.create():
+                # Its folder is new, or somebody has deleted it: the journal holds all of it.
+                self._replay(Operation(0, s.number, "do") for s in self.history() if s.done)
+            self._replay(self._journal.pending())
+
+    @property
+    def objects(self) -> Mapping[int, ObjectRow]:
+        """The table of objects by id; live, and read-only."""
+        return MappingProxyType(self._objects)
+
+    def new_id(self) -> int:
+        """Return an id that no object has or had.
+
+        Raises
+        ------
+        ValueError
+            All 2**32 - 1 ids are used.
+        """
+        with self._writing:
+            if self._next_id >= 1 << 32:
+                raise ValueError("this layer has no free id left: make another layer")
+            self._next_id += 1
+            return self._next_id - 1
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Ids:
+        """Read a region.
+
+        Parameters
+        ----------
+        level : int
+            Index into :attr:`levels`.
+        y, x, height, width : int
+            In pixels of that level; may reach over the edges.
+
+        Returns
+        -------
+        ndarray
+            ``(height, width)`` uint32 object ids, 0 outside the layer.
+        """
+        out = np.zeros((height, width), np.uint32)
+        rows, cols = self.levels[level]
+        y0, x0, y1, x1 = max(0, y), max(0, x), min(y + height, rows), min(x + width, cols)
+        for row, col in chunks_in(y0, x0, y1, x1) if y0 < y1 and x0 < x1 else ():
+            chunk = self._pyramid.chunk(level, row, col)
+            if chunk is None:
+                continue
+            top, left = row * CHUNK, col * CHUNK
+            a, b = max(top, y0), max(left, x0)
+            c, d = min(top + CHUNK, y1), min(left + CHUNK, x1)
+            out[a - y : c - y, b - x : d - x] = chunk[a - top : c - top, b - left : d - left]
+        return out
+
+    def paint_edit(
+        self,
+        y: int,
+        x: int,
+        ids: NDArray[np.integer],
+        mask: NDArray[np.bool_] | None,
+        text: str,
+        rows: Mapping[int, ObjectRow] = MappingProxyType({}),
+        level: int = 0,
+        by_hand: bool = False,
+    ) -> Edit:
+        """Make the edit that draws ids into a region; nothing is changed yet.
+
+        Parameters
+        ----------
+        y, x : int
+            Upper left corner, in pixels of `level`; may lie outside.
+        ids : ndarray
+            ``(h, w)`` object ids, 0 to erase; pixels of `level`.
+        mask : ndarray or None
+            ``(h, w)`` bool: where to draw; everywhere if ``None``.
+        text : str
+            For the history.
+        rows : mapping
+            Describes new objects by id; area and box are filled in. An id without a row gets one
+            with ``how="brush"``.
+        level : int
+            Level that is painted; coarser ones are enlarged by ``2**level``.
+        by_hand : bool
+            Whether objects that a model has made and that are touched count as corrected.
+
+        Returns
+        -------
+        Edit
+            Empty (false) if no pixel would change.
+
+        Raises
+        ------
+        ValueError
+            The shapes disagree, there is no such level, or an id is out of range.
+        """
+        if not 0 <= level < len(self.levels):
+            raise ValueError(f"level must lie between 0 and {len(self.levels) - 1}, not {level}")
+        paint = Paint(y, x, _checked_ids(ids), _checked_mask(mask, np.shape(ids)), 2**level)
+        return self._drawn([paint], text, rows, by_hand)
+
+    def delete_edit(self, ids: Iterable[int]) -> Edit:
+        """Make the edit that deletes objects.
+
+        Raises
+        ------
+        ValueError
+            There is no such object.
+        """
+        rows = self._rows(ids)
+        doomed = np.array([row.id for row in rows], np.uint32)
+        places = {place: None for row in rows for place in chunks_in(*row.box)}
+        paints = (self._erasure(place, doomed) for place in places)
+        text = f"delete object {rows[0].id}" if len(rows) == 1 else f"delete {len(rows)} objects"
+        edit = self._drawn(paints, text, {}, False)
+        return edit
+
+    def class_edit(self, ids: Iterable[int], class_id: int) -> Edit:
+        """Make the edit that gives objects a class; 0 takes it away.
+
+        Raises
+        ------
+        ValueError
+            There is no such object, or no such class is possible.
+        """
+        if not 0 <= class_id <= 254:
+            raise ValueError(f"a class id lies between 0 and 254, not {class_id}")
+        changes = [ObjectChange(row, row.with_(class_id=class_id)) for row in self._rows(ids)]
+        changes = [change for change in changes if change.before != change.after]
+        what = f"object {changes[0].before.id}" if len(changes) == 1 and changes[0].before else (
+            f"{len(changes)} objects"
+        )
+        return Edit(self.name, f"class {class_id} for {what}", (), tuple(changes))
+
+    def commit(self, edit: Edit) -> None:
+        """Do an edit and keep it, whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            It belongs to another layer, or the layer has changed since it was made.
+        ProjectError
+            The project is read-only, the disk is full, ...: everything is as before, and the same
+            edit can be committed again.
+        """
+        run(self.commit_job(edit))
+
+    def commit_job(self, edit: Edit) -> Job[None]:
+        """Do an edit with progress; closing the job before its end leaves everything as before."""
+        if not edit:
+            return
+        if edit.layer != self.name:
+            raise ValueError(f"this edit belongs to the layer {edit.layer!r}, not {self.name!r}")
+        with self._writing:
+            self._catch_up("The edit could not be saved")
+            changes = tuple(packed(change) for change in edit.chunks)
+            self._check_fresh(edit, changes)
+            yield from self._apply(
+                changes,
+                edit.objects,
+                lambda: self._journal.record(edit, changes, self._project.author),
+            )
+
+    def undo(self) -> Edit | None:
+        """Take the last edit back and return it; ``None`` if there is none.
+
+        Raises
+        ------
+        ProjectError
+            As for :meth:`commit`.
+        """
+        return run(self.undo_job())
+
+    def redo(self) -> Edit | None:
+        """Do the edit again that was undone last and return it; ``None`` if there is none."""
+        return run(self.redo_job())
+
+    def undo_job(self) -> Job[Edit | None]:
+        """:meth:`undo` with progress."""
+        with self._writing:
+            self._catch_up("The undo could not be saved")
+            number = self._journal.last_done()
+            if number is None:
+                return None
+            edit = self._journal.load(number)
+            back = edit.inverse()
+            yield from self._apply(
+                _packed(back),
+                back.objects,
+                lambda: self._journal.switch(number, "undo", back.objects),
+            )
+            return edit
+
+    def redo_job(self) -> Job[Edit | None]:
+        """:meth:`redo` with progress."""
+        with self._writing:
+            self._catch_up("The redo could not be saved")
+            number = self._journal.first_undone()
+            if number is None:
+                return None
+            edit = self._journal.load(number)
+            yield from self._apply(
+                _packed(edit),
+                edit.objects,
+                lambda: self._journal.switch(number, "redo", edit.objects),
+            )
+            return edit
+
+    def history(self) -> list[HistoryStep]:
+        """Return all edits, oldest first; those that are undone come last."""
+        return self._journal.history()
+
+    def _apply(
+        self,
+        changes: tuple[PackedChange, ...],
+        objects: tuple[ObjectChange, ...],
+        record: Callable[[], Operation],
+    ) -> Job[None]:
+        with explained("The edit could not be saved"):
+            blobs = ((change.row, change.col, change.after_blob) for change in changes)
+            staged = yield from self._pyramid.stage(blobs, len(changes))
+            try:
+                operation = record()
+            except BaseException:
+                self._pyramid.discard(staged)
+                raise
+        self._update_table(objects)
+        try:
+            with explained("The pixels of an edit could not be written"):
+                self._pyramid.publish(staged)
+                self._journal.mark_applied(operation.number)
+        except (ProjectError, OSError) as error:
+            # The journal has it, and this process shows it: it is written before the next edit,
+            # or when the layer is opened again.
+            self._behind = True
+            warnings.warn(f"{error} The edit itself is safe in the journal.", stacklevel=2)
+        self._tell(changes, objects)
+
+    def _update_table(self, objects: tuple[ObjectChange, ...]) -> None:
+        for change in objects:
+            if change.after is not None:
+                self._objects[change.after.id] = change.after
+                self._next_id = max(self._next_id, change.after.id + 1)
+            elif change.before is not None:
+                self._objects.pop(change.before.id, None)
+
+    def _tell(
+        self, changes: tuple[PackedChange, ...], objects: tuple[ObjectChange, ...]
+    ) -> None:
+        if objects:
+            self.table_changed.emit()
+        if changes:
+            box = None
+            for change in changes:
+                y, x = change.row * CHUNK, change.col * CHUNK
+                edge = (min(y + CHUNK, self.shape[0]), min(x + CHUNK, self.shape[1]))
+                box = union(box, (y, x, *edge))
+            self.changed.emit(box)
+
+    def _catch_up(self, action: str) -> None:
+        if self._project.read_only:
+            raise ProjectError(
+                f"{action}: the project is open for reading only. Close it where it is being "
+                "written, or copy it to a place where you may write, and open it again."
+            )
+        if self._behind:
+            with explained(action):
+                self._replay(self._journal.pending())
+            self._behind = False
+
+    def _replay(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            edit = self._journal.load(operation.edit)
+            changes = _packed(edit.inverse() if operation.direction == "undo" else edit)
+            blobs = ((change.row, change.col, change.after_blob) for change in changes)
+            staged = run(self._pyramid.stage(blobs, len(changes), thorough=True))
+            self._pyramid.publish(staged)
+            if operation.number and not self._project.read_only:
+                self._journal.mark_applied(operation.number)
+
+    def _check_fresh(self, edit: Edit, changes: tuple[PackedChange, ...]) -> None:
+        fresh = all(
+            self._objects.get(row.id) == change.before
+            for change in edit.objects
+            if (row := change.before or change.after) is not None
+        )
+        if not fresh or not all(self._is_before(change) for change in changes):
+            raise ValueError("the layer has changed since this edit was made: make it again")
+
+    def _is_before(self, change: PackedChange) -> bool:
+        if self._pyramid.blob(0, change.row, change.col) == change.before_blob:
+            return True
+        # The same pixels may have been compressed by another version.
+        now, before = self._pyramid.chunk(0, change.row, change.col), change.before
+        return now is not None and before is not None and np.array_equal(now, before)
+
+    def _drawn(
+        self, paints: Iterable[Paint], text: str, rows: Mapping[int, ObjectRow], by_hand: bool
+    ) -> Edit:
+        tally = Tally()
+        with self._writing:
+            chunks = tuple(
+                change
+                for paint in paints
+                for change in changes_of(paint, self.shape, self._level0, tally)
+            )
+            objects = tally.objects(self._objects, rows, self._project.author, by_hand)
+        return Edit(self.name, text, chunks, objects)
+
+    def _level0(self, row: int, col: int) -> Ids | None:
+        return self._pyramid.chunk(0, row, col)
+
+    def _erasure(self, place: tuple[int, int], doomed: Ids) -> Paint:
+        chunk = self._level0(*place)
+        found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else np.isin(chunk, doomed)
+        nothing = np.broadcast_to(np.uint32(0), found.shape)
+        return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
+
+    def _rows(self, ids: Iterable[int]) -> list[ObjectRow]:
+        numbers = dict.fromkeys(int(number) for number in ids)
+        unknown = [number for number in numbers if number not in self._objects]
+        if unknown:
+            raise ValueError(f"the layer {self.name!r} has no object {unknown[0]}")
+        return [self._objects[number] for number in numbers]
+
+    def __repr__(self) -> str:
+        return f"AnnotationLayer({self.name!r}, shape={self.shape}, objects={len(self._objects)})"
+
+
+def layer_names(project: Project, slide_id: str) -> list[str]:
+    """Return the names of a slide's annotation layers, oldest first."""
+    rows = project.database.rows(
+        "SELECT name FROM layers WHERE slide_id = ? ORDER BY rowid", (slide_id,)
+    )
+    return [name for (name,) in rows]
+
+
+_layers: WeakKeyDictionary[Project, WeakValueDictionary[tuple[str, str], AnnotationLayer]] = (
+    weakref.WeakKeyDictionary()
+)
+_opening = threading.Lock()
+
+
+def _register(project: Project, slide_id: str, name: str, shape: tuple[int, int]) -> None:
+    journal = Journal(project.database, slide_id, name)
+    found = journal.shape() if project.read_only else journal.register(shape)
+    if found is None:
+        raise ProjectError(
+            f"The annotation layer {name!r} does not exist yet, and the project is open for "
+            "reading only: open it for writing first."
+        )
+    if found != shape:
+        raise ProjectError(
+            f"The annotation layer {name!r} has {found[0]} x {found[1]} pixels and the slide "
+            f"{shape[0]} x {shape[1]}: it belongs to another slide; take another name."
+        )
+
+
+def _packed(edit: Edit) -> tuple[PackedChange, ...]:
+    return tuple(packed(change) for change in edit.chunks)
+
+
+def _checked_ids(ids: NDArray[np.integer]) -> Ids:
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.dtype.kind not in "iub":
+        raise ValueError(f"ids must be (h, w) whole numbers, not {ids.shape} {ids.dtype}")
+    if ids.dtype != np.uint32 and ids.size and (ids.min() < 0 or ids.max() >= 1 << 32):
+        raise ValueError("ids must lie between 0 and 2**32 - 1")
+    return ids.astype(np.uint32, copy=False)
+
+
+def _checked_mask(mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask, bool)
+    if mask.shape != shape:
+        raise ValueError(f"mask must be {shape} as the ids, not {mask.shape}")
+    return mask

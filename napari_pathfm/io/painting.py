@@ -1,0 +1,231 @@
+"""What a painted region does to chunks, and to areas and boxes of the objects in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.edits import CHUNK, ChunkChange, ObjectChange, ObjectRow
+from .chunks import Ids, chunks_in, packed
+
+Box = tuple[int, int, int, int]
+
+_UNPACKED = 32
+"""So many changed chunks of an edit stay as they are; the others are held compressed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """Ids to be drawn into a layer.
+
+    Attributes
+    ----------
+    y, x : int
+        Upper left corner, in pixels of the level that is painted.
+    ids : ndarray
+        ``(h, w)`` uint32, pixels of that level.
+    mask : ndarray
+        ``(h, w)`` bool: where to draw.
+    factor : int
+        Level-0 pixels per pixel.
+    """
+
+    y: int
+    x: int
+    ids: Ids
+    mask: NDArray[np.bool_]
+    factor: int
+
+    def box(self, shape: tuple[int, int]) -> Box:
+        """Part of a layer that it can change, level-0 pixels; empty (all 0) for no part."""
+        rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        if not len(rows):
+            return 0, 0, 0, 0
+        y0, x0 = max(0, self.y + int(rows[0])), max(0, self.x + int(cols[0]))
+        y1, x1 = self.y + int(rows[-1]) + 1, self.x + int(cols[-1]) + 1
+        box = (
+            y0 * self.factor,
+            x0 * self.factor,
+            min(y1 * self.factor, shape[0]),
+            min(x1 * self.factor, shape[1]),
+        )
+        return box if box[0] < box[2] and box[1] < box[3] else (0, 0, 0, 0)
+
+    def window(self, box: Box) -> tuple[Ids, NDArray[np.bool_]]:
+        """Ids and mask of a level-0 box, enlarged (the nearest pixel)."""
+        y0, x0, y1, x1 = box
+        f = self.factor
+        inner = (
+            slice(y0 // f - self.y, (y1 - 1) // f - self.y + 1),
+            slice(x0 // f - self.x, (x1 - 1) // f - self.x + 1),
+        )
+        ids, mask = self.ids[inner], self.mask[inner]
+        if f == 1:
+            return ids, mask
+        crop = slice(y0 % f, y0 % f + y1 - y0), slice(x0 % f, x0 % f + x1 - x0)
+        return ids.repeat(f, 0).repeat(f, 1)[crop], mask.repeat(f, 0).repeat(f, 1)[crop]
+
+
+@dataclass
+class Tally:
+    """Pixels that each object has lost and gained, and where it has gained them."""
+
+    lost: dict[int, int] = field(default_factory=dict)
+    gained: dict[int, int] = field(default_factory=dict)
+    boxes: dict[int, Box] = field(default_factory=dict)
+
+    def count(
+        self, old: Ids, new: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]
+    ) -> None:
+        """Count changed pixels: ``(K,)`` ids before and after, ``(K,)`` level-0 positions."""
+        for number, pixels in _counts(old):
+            self.lost[number] = self.lost.get(number, 0) + pixels
+        for number, pixels in _counts(new):
+            self.gained[number] = self.gained.get(number, 0) + pixels
+        for number, box in _boxes(new, ys, xs):
+            self.boxes[number] = union(self.boxes.get(number), box)
+
+    def objects(
+        self,
+        now: Mapping[int, ObjectRow],
+        rows: Mapping[int, ObjectRow],
+        author: str,
+        by_hand: bool,
+    ) -> tuple[ObjectChange, ...]:
+        """What happens to the rows of all objects touched.
+
+        Parameters
+        ----------
+        now : mapping
+            The table before.
+        rows : mapping
+            Descriptions of new objects (or new ones of old objects).
+        author : str
+            Who made the objects that have no row yet.
+        by_hand : bool
+            Whether touching what a model has made corrects it.
+        """
+        touched = sorted((self.lost.keys() | self.gained.keys()) - {0})
+        changes = (
+            ObjectChange(now.get(number), self._row(number, now, rows, author, by_hand))
+            for number in touched
+        )
+        return tuple(change for change in changes if change.before != change.after)
+
+    def _row(
+        self,
+        number: int,
+        now: Mapping[int, ObjectRow],
+        rows: Mapping[int, ObjectRow],
+        author: str,
+        by_hand: bool,
+    ) -> ObjectRow | None:
+        old = now.get(number)
+        area = (old.area if old else 0) + self.gained.get(number, 0) - self.lost.get(number, 0)
+        if area <= 0:
+            return None
+        row = rows.get(number) or old or ObjectRow(number, how="brush", author=author)
+        corrected = row.corrected or (by_hand and old is not None and old.how != "brush")
+        box = old.box if old else None
+        if number in self.boxes:
+            box = union(box, self.boxes[number])
+        return row.with_(
+            id=number,
+            area=area,
+            box=box or row.box,
+            corrected=corrected,
+            author=row.author or author,
+        )
+
+
+def changes_of(
+    paint: Paint,
+    shape: tuple[int, int],
+    chunk: Callable[[int, int], Ids | None],
+    tally: Tally,
+) -> Iterator[ChunkChange]:
+    """Draw into the chunks of a layer, one after the other.
+
+    Parameters
+    ----------
+    paint : Paint
+    shape : tuple of int
+        ``(height, width)`` of the layer.
+    chunk : callable
+        ``(row, column)`` to the chunk as it is.
+    tally : Tally
+        Is told of every changed pixel.
+
+    Yields
+    ------
+    ChunkChange
+        For chunks in which a pixel changes.
+    """
+    y0, x0, y1, x1 = paint.box(shape)
+    drawn = 0
+    for row, col in chunks_in(y0, x0, y1, x1):
+        top, left = row * CHUNK, col * CHUNK
+        box = (max(top, y0), max(left, x0), min(top + CHUNK, y1), min(left + CHUNK, x1))
+        ids, mask = paint.window(box)
+        if not mask.any():
+            continue
+        before = chunk(row, col)
+        after = np.zeros((CHUNK, CHUNK), np.uint32) if before is None else before.copy()
+        window = after[box[0] - top : box[2] - top, box[1] - left : box[3] - left]
+        changed = mask & (window != ids)
+        if not changed.any():
+            continue
+        ys, xs = np.nonzero(changed)
+        new = ids[ys, xs]
+        tally.count(window[ys, xs], new, ys + box[0], xs + box[1])
+        window[ys, xs] = new
+        change = ChunkChange(row, col, before, after if after.any() else None)
+        drawn += 1
+        yield change if drawn <= _UNPACKED else packed(change)
+
+
+def union(one: Box | None, other: Box) -> Box:
+    """Smallest box that holds both; `other` where there is no `one`."""
+    if one is None:
+        return other
+    return (
+        min(one[0], other[0]),
+        min(one[1], other[1]),
+        max(one[2], other[2]),
+        max(one[3], other[3]),
+    )
+
+
+def _counts(values: Ids) -> Iterator[tuple[int, int]]:
+    low, high = int(values.min()), int(values.max())
+    if low == high:
+        yield low, len(values)
+    elif high - low < 1 << 18:  # counting is much faster than sorting
+        counts = np.bincount((values - np.uint32(low)).astype(np.intp))
+        for offset in np.flatnonzero(counts):
+            yield low + int(offset), int(counts[offset])
+    else:
+        numbers, counts = np.unique(values, return_counts=True)
+        yield from zip(numbers.tolist(), counts.tolist(), strict=True)
+
+
+def _boxes(
+    values: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]
+) -> Iterator[tuple[int, Box]]:
+    if values.min() == values.max():
+        yield int(values[0]), (int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1)
+        return
+    order = np.argsort(values, kind="stable")
+    values, ys, xs = values[order], ys[order], xs[order]
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    corners = (
+        np.minimum.reduceat(ys, starts),
+        np.minimum.reduceat(xs, starts),
+        np.maximum.reduceat(ys, starts) + 1,
+        np.maximum.reduceat(xs, starts) + 1,
+    )
+    for number, *box in zip(values[starts].tolist(), *(c.tolist() for c in corners), strict=True):
+        yield number, (box[0], box[1], box[2], box[3])

@@ -1,0 +1,158 @@
+"""Tables of a project's database, and how older ones become newer ones."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from .errors import ProjectError
+
+APPLICATION_ID = 0x5046_4D31
+"""Marks an SQLite file as ours (``PRAGMA application_id``)."""
+
+_VERSION_1 = """
+CREATE TABLE slides (
+    id TEXT PRIMARY KEY,                -- fingerprint of the content
+    name TEXT NOT NULL,
+    path TEXT NOT NULL,
+    mpp REAL,                           -- micrometres per level-0 pixel
+    mpp_by_user INTEGER NOT NULL DEFAULT 0,
+    added TEXT NOT NULL                 -- ISO 8601, UTC
+);
+CREATE TABLE classes (
+    id INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 254),
+    name TEXT NOT NULL,
+    color TEXT NOT NULL,
+    position INTEGER NOT NULL
+);
+CREATE TABLE tile_labels (
+    slide_id TEXT NOT NULL,
+    grid_hash TEXT NOT NULL,
+    tile INTEGER NOT NULL,
+    class_id INTEGER NOT NULL,
+    PRIMARY KEY (slide_id, grid_hash, tile)
+) WITHOUT ROWID;
+CREATE TABLE layers (
+    slide_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    height INTEGER NOT NULL,            -- level-0 pixels
+    width INTEGER NOT NULL,
+    applied INTEGER NOT NULL DEFAULT 0, -- last operation whose chunks are on disk
+    PRIMARY KEY (slide_id, name)
+);
+CREATE TABLE objects (
+    slide_id TEXT NOT NULL,
+    layer TEXT NOT NULL,
+    id INTEGER NOT NULL,                -- value of its pixels in the mask
+    class_id INTEGER NOT NULL,
+    how TEXT NOT NULL,
+    model TEXT NOT NULL,
+    prompts TEXT NOT NULL,
+    score REAL NOT NULL,
+    corrected INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    area INTEGER NOT NULL,
+    y0 INTEGER NOT NULL,
+    x0 INTEGER NOT NULL,
+    y1 INTEGER NOT NULL,
+    x1 INTEGER NOT NULL,
+    PRIMARY KEY (slide_id, layer, id)
+) WITHOUT ROWID;
+CREATE TABLE edits (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    slide_id TEXT NOT NULL,
+    layer TEXT NOT NULL,
+    text TEXT NOT NULL,
+    author TEXT NOT NULL,
+    made TEXT NOT NULL,                 -- ISO 8601, UTC
+    done INTEGER NOT NULL               -- 0 while it is undone
+);
+CREATE INDEX edits_of_layer ON edits (slide_id, layer, number);
+CREATE TABLE edit_chunks (
+    edit INTEGER NOT NULL REFERENCES edits (number) ON DELETE CASCADE,
+    chunk_row INTEGER NOT NULL,
+    chunk_col INTEGER NOT NULL,
+    before BLOB,                        -- as in the chunk's file; NULL for an empty chunk
+    after BLOB,
+    UNIQUE (edit, chunk_row, chunk_col)
+);
+CREATE TABLE edit_objects (
+    edit INTEGER NOT NULL REFERENCES edits (number) ON DELETE CASCADE,
+    id INTEGER NOT NULL,
+    before TEXT,                        -- JSON of the row; NULL where there is none
+    after TEXT,
+    PRIMARY KEY (edit, id)
+) WITHOUT ROWID;
+CREATE TABLE operations (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    edit INTEGER NOT NULL REFERENCES edits (number) ON DELETE CASCADE,
+    direction TEXT NOT NULL CHECK (direction IN ('do', 'undo', 'redo'))
+);
+CREATE INDEX operations_of_edit ON operations (edit);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+"""``MIGRATIONS[n]`` turns schema `n` into schema ``n + 1``; a published one is never changed."""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+"""Version that this program reads and writes."""
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Version of a database's schema; 0 for a new, empty file.
+
+    Raises
+    ------
+    ProjectError
+        It is another program's database.
+    """
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables:
+        return 0
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    if mark != APPLICATION_ID:
+        raise ProjectError(
+            "The file project.sqlite in this folder belongs to another program; choose another "
+            "folder for the project."
+        )
+    (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return int(version)
+
+
+def check_version(version: int) -> None:
+    """Refuse what a newer program has written.
+
+    Raises
+    ------
+    ProjectError
+        The version is newer than ours.
+    """
+    if version > SCHEMA_VERSION:
+        raise ProjectError(
+            f"This project was made by a newer napari-pathfm (schema {version}; this one knows "
+            f"schemas up to {SCHEMA_VERSION}). Update: pip install --upgrade napari-pathfm"
+        )
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a database to :data:`SCHEMA_VERSION`; each step is one transaction.
+
+    Raises
+    ------
+    ProjectError
+        It is another program's, or a newer version's.
+    """
+    version = schema_version(connection)
+    check_version(version)
+    for number in range(version, SCHEMA_VERSION):
+        first = f"PRAGMA application_id = {APPLICATION_ID};" if not number else ""
+        if first:
+            first += "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {first} {MIGRATIONS[number]};"
+                f"INSERT OR REPLACE INTO meta VALUES ('schema', '{number + 1}'); COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

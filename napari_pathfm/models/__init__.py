@@ -1,0 +1,1 @@
+"""Encoders and segmenters: what each one is, how it is loaded, how it answers."""

@@ -1,0 +1,186 @@
+"""What every encoder and every segmenter promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.embeddings import FeatureKey
+from ..core.prompts import Prompts
+
+
+class ModelError(Exception):
+    """A model cannot be loaded or used; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """Facts of an encoder, from the catalogue.
+
+    Attributes
+    ----------
+    name : str
+    tile_px : int
+        Side of the input in pixels.
+    mpp : float
+        Micrometres per pixel for which it was made.
+    dim : int
+        Length of the pooled vector.
+    token_dim : int
+        Channels of the patch tokens (of a CNN's last feature map).
+    patch : int
+        Side of a patch token in input pixels (a CNN's stride).
+    prefix_tokens : int
+        Class and register tokens before the patch tokens; 0 for a CNN.
+    mean, std : tuple of float
+        Per channel, for pixels scaled to 0..1.
+    interpolation : str
+        "bilinear" or "bicubic": how tiles of another size are resized.
+    pooling : str
+        "cls", "cls+mean" or "avg".
+    precision : str
+        What its authors run it in: "float32", "float16" or "bfloat16".
+    params : int
+        Number of parameters without a classifier.
+    licence : str
+    commercial : bool
+        Whether the licence allows commercial use.
+    gate : str
+        What stands before a download ("" for nothing, "accept terms", ...).
+    source : str
+        Paper or repository.
+    """
+
+    name: str
+    tile_px: int
+    mpp: float
+    dim: int
+    token_dim: int
+    patch: int
+    prefix_tokens: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    pooling: str
+    precision: str
+    params: int
+    licence: str
+    commercial: bool
+    gate: str
+    source: str
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns tiles into vectors.
+
+    ``embed`` and ``tokens`` are units of work: they run in the device's inference thread, called
+    through :func:`napari_pathfm.core.inference.queue`, never anywhere else.
+    """
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Facts."""
+
+    @property
+    def key(self) -> FeatureKey:
+        """What decides whether its vectors may be compared with others."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs, the name of its inference queue ("cpu", "cuda:0", "mps")."""
+
+    def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed ``(B, H, W, 3)`` uint8 tiles of any one size; returns ``(B, dim)`` float32."""
+
+    def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Patch tokens of ``(B, H, W, 3)`` uint8 tiles: ``(B, h, w, token_dim)`` float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """A crop as a segmenter's image encoder sees it; immutable, may be cached and stored.
+
+    Attributes
+    ----------
+    model : str
+        Name of the segmenter that made it; no other can decode it.
+    shape : tuple of int
+        ``(height, width)`` of the crop in pixels.
+    features : ndarray
+        ``(C, h, w)`` float32, or what else the segmenter keeps in it.
+    """
+
+    model: str
+    shape: tuple[int, int]
+    features: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Three candidate masks for each of N objects, best first.
+
+    Attributes
+    ----------
+    masks : ndarray
+        ``(N, 3, h, w)`` bool, in pixels of the crop. A segmenter with one answer repeats it.
+    scores : ndarray
+        ``(N, 3)`` float32: the model's own estimate of the IoU, 0 to 1.
+    logits : ndarray
+        ``(N, 3, 256, 256)`` float32, to be handed back as a prompt.
+    """
+
+    masks: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Turns prompts on a crop into masks; runs in the inference thread like an encoder."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square its image encoder sees."""
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Which prompts it understands: "points", "box", "mask"."""
+
+    def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None = None,
+    ) -> Segmentation:
+        """Answer the prompts of N objects, cheaply.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            From this segmenter's :meth:`encode`.
+        prompts : sequence of Prompts
+            N, in **pixels of the crop**, ``(y, x)`` (see :meth:`Prompts.moved`).
+        logits : ndarray, optional
+            ``(N, 256, 256)`` float32 from an earlier answer.
+
+        Raises
+        ------
+        ValueError
+            It does not understand such a prompt; the message names one that does.
+        """

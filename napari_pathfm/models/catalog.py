@@ -1,0 +1,248 @@
+"""What encoders and segmenters there are: catalogue files, entry points, and how to get one.
+
+A catalogue is a TOML file with one table an encoder. Ours lies beside this file; a plugin brings
+its own by an entry point of the group ``napari_pathfm.catalogs`` whose value is
+``package:file.toml``, which is read without importing the package.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from ..core.jobs import Progress
+from ..core.registry import Choice, Registry, resolve
+from .base import Encoder, EncoderSpec, ModelError, Segmenter
+from .keys import MAPPINGS
+from .weights import WeightsSource
+
+DEFAULT_ENCODER = "efficientnet-lite0"
+DEFAULT_SEGMENTER = "litemedsam"
+
+OURS = Path(__file__).with_name("catalog.toml")
+
+LOADERS = {"timm": "napari_pathfm.models.timm:load"}
+"""Ways of loading that have a short name."""
+
+_CHOICES = {
+    "interpolation": ("bilinear", "bicubic"),
+    "pooling": ("cls", "cls+mean", "avg"),
+    "precision": ("float32", "float16", "bfloat16"),
+    "keys": ("", *MAPPINGS),
+}
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One encoder of a catalogue file.
+
+    Attributes
+    ----------
+    spec : EncoderSpec
+        Its facts.
+    loader : str
+        "timm", or ``"package.module:function"``; called with the entry and, by name, what
+        :func:`get_encoder` was given of `weights`, `device` and `report`.
+    arch : str
+        Name of the architecture, for the loader.
+    arch_kwargs : mapping
+        Further arguments of the architecture.
+    weights : WeightsSource
+        Where the weights are to be had.
+    keys : str
+        How the checkpoint's names are mapped (see :data:`napari_pathfm.models.keys.MAPPINGS`).
+    origin : str
+        The file, for messages.
+    """
+
+    spec: EncoderSpec
+    loader: str
+    arch: str = ""
+    arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    weights: WeightsSource = WeightsSource()
+    keys: str = ""
+    origin: str = ""
+
+
+def read_catalog(path: Path) -> tuple[CatalogEntry, ...]:
+    """Read a catalogue file.
+
+    Raises
+    ------
+    ModelError
+        It is no TOML, or an entry lacks a fact, has an unknown one or one of the wrong kind; the
+        message names file and entry.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"The catalogue {path} cannot be read: {error}") from error
+    return tuple(_entry(name, table, path) for name, table in tables.items())
+
+
+def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
+    def wrong(what: str) -> ModelError:
+        return ModelError(f"{path}: the entry {name!r} {what}. Correct the file.")
+
+    if not isinstance(table, dict):
+        raise wrong("is no table")
+    facts = {**table, "name": name}
+    wanted: dict[str, str] = {f.name: str(f.type) for f in fields(EncoderSpec)}
+    others = {"loader": "str", "arch": "str", "arch_kwargs": "dict", "weights": "dict", "keys": "str"}
+    if missing := [key for key in (*wanted, "loader") if key not in facts]:
+        raise wrong(f"lacks {', '.join(missing)}")
+    if unknown := [key for key in facts if key not in wanted | others]:
+        raise wrong(f"has the unknown key {unknown[0]!r}")
+    for key, value in facts.items():
+        if problem := _problem(value, (wanted | others)[key], _CHOICES.get(key, ())):
+            raise wrong(f"has {key} = {value!r}, which is not {problem}")
+    sources = [f.name for f in fields(WeightsSource)]
+    for key, value in facts.get("weights", {}).items():
+        if key not in sources or not isinstance(value, str):
+            raise wrong(f"has weights.{key}, but weights are texts named {', '.join(sources)}")
+    facts["mean"], facts["std"] = tuple(facts["mean"]), tuple(facts["std"])
+    return CatalogEntry(
+        EncoderSpec(**{key: facts[key] for key in wanted}),
+        weights=WeightsSource(**facts.get("weights", {})),
+        origin=str(path),
+        **{key: facts[key] for key in ("loader", "arch", "arch_kwargs", "keys") if key in facts},
+    )
+
+
+def _problem(value: Any, kind: str, choices: tuple[str, ...]) -> str:
+    """Say what a fact should have been, or nothing if it is that."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if choices:
+        return "" if value in choices else f"one of {', '.join(filter(None, choices))}"
+    if kind.startswith("tuple"):
+        plain = isinstance(value, list) and len(value) == 3
+        good = plain and all(isinstance(v, int | float) for v in value)
+        return "" if good else "a list of three numbers"
+    if kind == "int":
+        good = number and isinstance(value, int) and value >= 0
+        return "" if good else "a whole number"
+    if kind == "float":
+        return "" if number and value > 0 else "a number above 0"
+    plain_kinds: dict[str, tuple[type, str]] = {
+        "str": (str, "a text"),
+        "bool": (bool, "true or false"),
+        "dict": (dict, "a table"),
+    }
+    type_, words = plain_kinds[kind]
+    return "" if isinstance(value, type_) else words
+
+
+def _catalog_choices() -> Iterator[Choice[Encoder]]:
+    yield from _choices(OURS, "napari-pathfm")
+    for point in entry_points(group="napari_pathfm.catalogs"):
+        origin = f"{point.dist.name if point.dist else 'an unknown package'} ({point.value})"
+        try:
+            yield from _choices(_catalog_file(point), origin)
+        except ModelError as error:
+            # A broken plugin must not take the others along: it fails alone, when chosen.
+            yield Choice(point.name, origin, functools.partial(_fail, error))
+
+
+def _choices(path: Path, origin: str) -> list[Choice[Encoder]]:
+    return [
+        Choice(entry.spec.name, f"{origin}: {path.name}", functools.partial(_load, entry))
+        for entry in read_catalog(path)
+    ]
+
+
+def _catalog_file(point: EntryPoint) -> Path:
+    package, _, file = point.value.partition(":")
+    top, *below = package.strip().split(".")
+    spec = importlib.util.find_spec(top)  # finds a top-level package without importing it
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, *below, file.strip())
+        if path.is_file():
+            return path
+    raise ModelError(
+        f"The catalogue {point.value!r} of the entry point {point.name!r} does not exist. "
+        "Update or reinstall the package that declares it."
+    )
+
+
+def _load(entry: CatalogEntry, **options: Any) -> Encoder:
+    return cast(Encoder, resolve(LOADERS.get(entry.loader, entry.loader))(entry, **options))
+
+
+def _fail(error: ModelError, **_options: Any) -> Encoder:
+    raise error
+
+
+@functools.cache
+def encoders() -> Registry[Encoder]:
+    """Every encoder that can be chosen."""
+    return Registry("napari_pathfm.encoders", "encoder", [_catalog_choices])
+
+
+@functools.cache
+def segmenters() -> Registry[Segmenter]:
+    """Every segmenter that can be chosen."""
+    return Registry("napari_pathfm.segmenters", "segmenter")
+
+
+def encoder_specs() -> dict[str, EncoderSpec]:
+    """Facts of all encoders in catalogue files, without loading anything.
+
+    A plugin's catalogue that cannot be read is left out with a warning.
+    """
+    found = {entry.spec.name: entry.spec for entry in read_catalog(OURS)}
+    for point in entry_points(group="napari_pathfm.catalogs"):
+        try:
+            for entry in read_catalog(_catalog_file(point)):
+                found.setdefault(entry.spec.name, entry.spec)
+        except ModelError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return found
+
+
+def get_encoder(
+    name: str = DEFAULT_ENCODER,
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Encoder:
+    """Load an encoder; may take seconds, and minutes if its weights have to be downloaded.
+
+    Parameters
+    ----------
+    name : str
+    weights : Path, optional
+        A file with its weights, or a folder that may hold ``<name>.safetensors`` and the like.
+    device : str, optional
+        "cpu", "cuda:0", "mps"; the best one if absent.
+    report : callable, optional
+        Is told how far a download is.
+
+    Raises
+    ------
+    ModelError
+        Its weights are missing, wrong or cannot be downloaded.
+    RegistryError
+        There is no such encoder, or two of that name.
+    """
+    return encoders().get(name, **_given(weights=weights, device=device, report=report))
+
+
+def get_segmenter(
+    name: str = DEFAULT_SEGMENTER,
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Segmenter:
+    """Load a segmenter; parameters and errors are those of :func:`get_encoder`."""
+    return segmenters().get(name, **_given(weights=weights, device=device, report=report))
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}

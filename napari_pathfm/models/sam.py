@@ -1,0 +1,310 @@
+"""Segment Anything (Kirillov et al., 2023, https://github.com/facebookresearch/segment-anything).
+
+Also the frame for its relatives: networks with SAM's three parts (image encoder, prompt encoder,
+mask decoder) share :class:`SamSegmenter`. Its own positions are ``(x, y)``; they are turned from
+and to our ``(y, x)`` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.jobs import Progress
+from ..core.prompts import Prompts
+from .base import ImageEmbedding, Segmentation
+from .device import default_device, to_device
+from .weights import WeightsSource, find_weights, load_into, read_state
+
+if TYPE_CHECKING:
+    import torch
+
+_META = "https://dl.fbaipublicfiles.com/segment_anything/"
+
+SOURCES = {
+    "sam-vit-b": WeightsSource(url=_META + "sam_vit_b_01ec64.pth"),
+    "sam-vit-l": WeightsSource(url=_META + "sam_vit_l_0b3195.pth"),
+    "sam-vit-h": WeightsSource(url=_META + "sam_vit_h_4b8939.pth"),
+}
+
+PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+CANDIDATES = 3
+
+
+def vit_b(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load SAM with the ViT-B image encoder (see :func:`load`)."""
+    return load("sam-vit-b", weights, device, report)
+
+
+def vit_l(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load SAM with the ViT-L image encoder (see :func:`load`)."""
+    return load("sam-vit-l", weights, device, report)
+
+
+def vit_h(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load SAM with the ViT-H image encoder (see :func:`load`)."""
+    return load("sam-vit-h", weights, device, report)
+
+
+def load(
+    name: str,
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load a SAM.
+
+    Parameters
+    ----------
+    name : str
+        "sam-vit-b", "sam-vit-l" or "sam-vit-h".
+    weights : Path, optional
+        A checkpoint, or a folder that may hold it under its original name or ours; downloaded
+        from Meta if it is found nowhere.
+    device : str, optional
+    report : callable, optional
+        Is told how far a download is.
+
+    Raises
+    ------
+    ModelError
+        No checkpoint, or that of another network.
+    """
+    import torch
+    from segment_anything import sam_model_registry
+
+    path = find_weights(name, SOURCES[name], weights, report=report)
+    state = read_state(path)
+    with torch.device("meta"):
+        network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()
+    load_into(network, state, path, name)
+    return SamSegmenter(name, network, 1024, normalise, device or default_device())
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """Subtract SAM's pixel mean and divide by its deviation: ``(1, 3, h, w)``, 0 to 255."""
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    return (images - mean) / std
+
+
+class SamSegmenter:
+    """A network with SAM's three parts as a :class:`~napari_pathfm.models.base.Segmenter`.
+
+    Parameters
+    ----------
+    name : str
+    network : torch.nn.Module
+        With ``image_encoder``, ``prompt_encoder`` and ``mask_decoder``.
+    input_px : int
+        Side of the square its image encoder sees.
+    normalise : callable
+        Turns ``(1, 3, h, w)`` float32 pixels of 0 to 255 into what the image encoder expects.
+    device : str
+    answers : frozenset of str
+        Prompts that it understands.
+    multimask : bool
+        Whether it has three answers or one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: torch.nn.Module,
+        input_px: int,
+        normalise: Callable[[torch.Tensor], torch.Tensor],
+        device: str,
+        answers: frozenset[str] = frozenset({"points", "box", "mask"}),
+        multimask: bool = True,
+    ) -> None:
+        self.name, self.device = name, device
+        self.input_px, self.answers = input_px, answers
+        self._normalise, self._multimask = normalise, multimask
+        network = network.eval().requires_grad_(False)
+        self._image_encoder: Any = network.image_encoder.to(device)
+        self._prompt_encoder: Any = network.prompt_encoder.to(device)
+        self._mask_decoder: Any = network.mask_decoder.to(device)
+
+    def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
+        import torch
+        from torch.nn.functional import interpolate, pad
+
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+            raise ValueError(f"a crop must be (h, w, 3) uint8, not {rgb.shape}")
+        height, width = self._inner(rgb.shape[:2])
+        with torch.inference_mode():
+            image = to_device(rgb, self.device)
+            image = image.permute(2, 0, 1)[None].float().contiguous()
+            image = interpolate(image, (height, width), mode="bilinear", antialias=True)
+            image = self._normalise(image)
+            image = pad(image, (0, self.input_px - width, 0, self.input_px - height))
+            features = self._image_encoder(image)[0].float().cpu().numpy()
+        return ImageEmbedding(self.name, (rgb.shape[0], rgb.shape[1]), features)
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None = None,
+    ) -> Segmentation:
+        """Answer the prompts of N objects, cheaply.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            From this segmenter's :meth:`encode`.
+        prompts : sequence of Prompts
+            N, in **pixels of the crop**, ``(y, x)``.
+        logits : ndarray, optional
+            ``(N, 256, 256)`` float32 from an earlier answer.
+
+        Raises
+        ------
+        ValueError
+            The embedding is another model's, a prompt is empty or of a kind that this segmenter
+            does not understand.
+        """
+        self._check(embedding, prompts, logits)
+        height, width = embedding.shape
+        masks = np.zeros((len(prompts), CANDIDATES, height, width), bool)
+        scores = np.zeros((len(prompts), CANDIDATES), np.float32)
+        low = np.zeros((len(prompts), CANDIDATES, 256, 256), np.float32)
+        for numbers in _alike(prompts):
+            group = [prompts[number] for number in numbers]
+            earlier = None if logits is None else np.asarray(logits, np.float32)[numbers]
+            masks[numbers], scores[numbers], low[numbers] = self._decode(embedding, group, earlier)
+        return Segmentation(masks, scores, low)
+
+    def place(self, low: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """Enlarge logits of the padded square to a crop's own pixels.
+
+        Parameters
+        ----------
+        low : torch.Tensor
+            ``(N, M, 256, 256)`` over the padded square.
+        shape : tuple of int
+            ``(height, width)`` of the crop.
+
+        Returns
+        -------
+        torch.Tensor
+            ``(N, M, height, width)``.
+        """
+        from torch.nn.functional import interpolate
+
+        height, width = self._inner(shape)
+        square = (self.input_px, self.input_px)
+        whole = interpolate(low, square, mode="bilinear", align_corners=False)
+        inner = whole[..., :height, :width]
+        return interpolate(inner, shape, mode="bilinear", align_corners=False)
+
+    def _inner(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Size of a crop inside the padded square: its longest side fills it."""
+        scale = self.input_px / max(shape)
+        return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+    def _decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+        """Answer prompts that are all of the same kind and number."""
+        import torch
+
+        height, width = self._inner(embedding.shape)
+        scale = np.array((height / embedding.shape[0], width / embedding.shape[1]))
+        points, boxes = _points(prompts, scale, self.device), _boxes(prompts, scale, self.device)
+        with torch.inference_mode():
+            earlier = None if logits is None else to_device(logits[:, None], self.device)
+            sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=earlier)
+            low, scores = self._mask_decoder(
+                image_embeddings=to_device(embedding.features, self.device)[None],
+                image_pe=self._prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=self._multimask,
+            )
+            order = scores.argsort(dim=1, descending=True, stable=True)
+            scores = scores.gather(1, order).clamp(0, 1)
+            low = low.gather(1, order[..., None, None].expand_as(low))
+            masks = self.place(low, embedding.shape) > 0
+        repeats = CANDIDATES // low.shape[1]
+        answer = (np.repeat(t.cpu().numpy(), repeats, axis=1) for t in (masks, scores, low))
+        return tuple(answer)  # type: ignore[return-value]
+
+    def _check(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None,
+    ) -> None:
+        if embedding.model != self.name:
+            raise ValueError(
+                f"This crop was encoded by {embedding.model}, so {self.name} cannot decode it. "
+                f"Encode it with {self.name} first."
+            )
+        if logits is not None and np.shape(logits) != (len(prompts), 256, 256):
+            raise ValueError(
+                f"logits must be ({len(prompts)}, 256, 256), one for each object, "
+                f"not {np.shape(logits)}"
+            )
+        if logits is not None and "mask" not in self.answers:
+            raise ValueError(f"{self.name} does not take an earlier answer as a prompt: {self._hint}")
+        for prompt in prompts:
+            if not prompt:
+                raise ValueError(f"There is no prompt for an object yet: {self._hint}")
+            if len(prompt.points) and "points" not in self.answers and prompt.box is None:
+                raise ValueError(f"{self.name} answers boxes, not points: {self._hint}")
+
+    @property
+    def _hint(self) -> str:
+        if "points" in self.answers:
+            return "click on it or draw a box."
+        return "draw a box, or choose sam-vit-b, which answers points too."
+
+
+def _alike(prompts: Sequence[Prompts]) -> list[list[int]]:
+    """Group objects with as many points and boxes, which can be decoded in one pass."""
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for number, prompt in enumerate(prompts):
+        groups.setdefault((len(prompt.points), prompt.box is not None), []).append(number)
+    return list(groups.values())
+
+
+def _points(
+    prompts: Sequence[Prompts], scale: NDArray[np.float64], device: str
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """``(N, K, 2)`` float32 ``(x, y)`` in the square and ``(N, K)`` signs, or nothing."""
+    if not len(prompts[0].points):
+        return None
+    places = np.stack([(prompt.points * scale)[:, ::-1] for prompt in prompts])
+    signs = np.stack([prompt.positive for prompt in prompts])
+    return to_device(places.astype(np.float32), device), to_device(signs.astype(np.int64), device)
+
+
+def _boxes(
+    prompts: Sequence[Prompts], scale: NDArray[np.float64], device: str
+) -> torch.Tensor | None:
+    """``(N, 4)`` float32 ``(x0, y0, x1, y1)`` in the square, or nothing."""
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    if not boxes:
+        return None
+    corners = np.stack(boxes).reshape(-1, 2, 2) * scale
+    return to_device(corners[..., ::-1].reshape(-1, 4).astype(np.float32), device)

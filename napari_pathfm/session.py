@@ -1,0 +1,117 @@
+"""The only mutable state: what is open, selected and labelled.
+
+Values are frozen and are replaced as a whole, on the GUI thread; each replacement fires an event
+of the same name (``session.events.grid.connect(...)``). What follows from a value is cleared when
+the value changes, so nobody ever sees a map of another slide's tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import SignalGroupDescriptor
+
+from .analysis.map import MapCoordinates
+from .analysis.search import TileScores
+from .analysis.tissue import TissueMask
+from .core.edits import AnnotationClass
+from .core.embeddings import Embeddings
+from .core.slide import Slide
+from .core.tiles import TileGrid
+from .io.masks import AnnotationLayer
+from .io.project import Project
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Selected tiles, shared by the map and the slide.
+
+    Attributes
+    ----------
+    tiles : ndarray
+        ``(K,)`` int64 numbers in the grid, sorted.
+    """
+
+    tiles: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+
+@dataclass(eq=False)
+class Session:
+    """State of one window (or one script).
+
+    Attributes
+    ----------
+    project : Project or None
+        Where everything is kept.
+    slides : tuple of Slide
+        What is open.
+    slide : Slide or None
+        The one that is worked on.
+    tissue, grid, embeddings, coordinates
+        Of that slide; each is cleared when one before it changes.
+    clusters : ndarray or None
+        ``(M,)`` int32, a cluster for each row of `embeddings`.
+    scores : TileScores or None
+        What the heatmap shows.
+    selection : Selection
+    classes : tuple of AnnotationClass
+    labels : ndarray or None
+        ``(N,)`` uint8: class of each tile of `grid`, 0 for none.
+    annotations : AnnotationLayer or None
+        The layer that is edited.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    project: Project | None = None
+    slides: tuple[Slide, ...] = ()
+    slide: Slide | None = None
+    tissue: TissueMask | None = None
+    grid: TileGrid | None = None
+    embeddings: Embeddings | None = None
+    coordinates: MapCoordinates | None = None
+    clusters: NDArray[np.int32] | None = None
+    scores: TileScores | None = None
+    selection: Selection = field(default_factory=Selection)
+    classes: tuple[AnnotationClass, ...] = ()
+    labels: NDArray[np.uint8] | None = None
+    annotations: AnnotationLayer | None = None
+
+    def show_slide(self, slide: Slide | None) -> None:
+        """Work on another slide (it joins :attr:`slides` if it is new)."""
+        if slide is self.slide:
+            return
+        self.set_tissue(None)
+        self.annotations = None
+        if slide is not None and slide not in self.slides:
+            self.slides = (*self.slides, slide)
+        self.slide = slide
+
+    def set_tissue(self, tissue: TissueMask | None) -> None:
+        """Replace the tissue mask; grid and all that follows are cleared."""
+        self.set_grid(None)
+        self.tissue = tissue
+
+    def set_grid(self, grid: TileGrid | None) -> None:
+        """Replace the tile grid; embeddings and all that follows are cleared."""
+        self.set_embeddings(None)
+        self.selection = Selection()
+        self.labels = None if grid is None else np.zeros(len(grid), np.uint8)
+        self.grid = grid
+
+    def set_embeddings(self, embeddings: Embeddings | None) -> None:
+        """Replace the embeddings; map, clusters and scores are cleared."""
+        self.scores = None
+        self.clusters = None
+        self.coordinates = None
+        self.embeddings = embeddings
+
+    def select(self, tiles: NDArray[np.integer]) -> None:
+        """Select tiles by their numbers in the grid."""
+        self.selection = Selection(np.unique(np.asarray(tiles, np.int64)))

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_pathfm.analysis.segment import (
+    MARGIN,
+    Candidate,
+    Crop,
+    CropCache,
+    commit_edit,
+    make_crop,
+    segment,
+)
+from napari_pathfm.core.inference import InferenceQueue
+from napari_pathfm.core.jobs import run
+from napari_pathfm.core.prompts import Prompts
+from napari_pathfm.core.slide import Level
+from napari_pathfm.models.base import ImageEmbedding, Segmentation
+
+DISC = (900.0, 1300.0, 130.0)
+"""A dark disc: y, x, radius."""
+
+
+class DiscSlide:
+    """A white slide with one dark disc, drawn on demand; downsamples are not whole numbers."""
+
+    id, name, mpp, path = "disc", "disc", 0.5, Path("disc")
+    properties: dict[str, str] = {}
+    associated_images: tuple[str, ...] = ()
+    levels = (
+        Level((2000, 3000), 1.0, (256, 256)),
+        Level((499, 749), 4.006, (256, 256)),
+        Level((124, 187), 16.1, (256, 256)),
+    )
+
+    def __init__(self) -> None:
+        self.read_levels: list[int] = []
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
+        self.read_levels.append(level)
+        scale = self.levels[level].downsample
+        rows = (y + np.arange(height) + 0.5) * scale
+        cols = (x + np.arange(width) + 0.5) * scale
+        cy, cx, radius = DISC
+        dark = (rows[:, None] - cy) ** 2 + (cols[None] - cx) ** 2 < radius**2
+        return np.where(dark[..., None], np.uint8(40), np.uint8(255)).repeat(3, 2)
+
+    def associated(self, name: str) -> NDArray[np.uint8]:
+        raise KeyError(name)
+
+    def close(self) -> None: ...
+
+
+class DarkSegmenter:
+    """Answers "what is dark in the box" exactly, so that geometry can be judged."""
+
+    name, device, input_px = "dark", "cpu", 256
+
+    def __init__(self, answers: Sequence[str] = ("points", "box")) -> None:
+        self.answers = frozenset(answers)
+        self.encoded = 0
+
+    def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        self.encoded += 1
+        return ImageEmbedding(self.name, rgb.shape[:2], rgb)
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None = None,
+    ) -> Segmentation:
+        dark = embedding.features[..., 0] < 128
+        y0, x0, y1, x1 = prompts[0].extent
+        if prompts[0].box is not None:
+            dark[: int(y0)] = dark[int(np.ceil(y1)) :] = False
+            dark[:, : int(x0)] = dark[:, int(np.ceil(x1)) :] = False
+        masks = np.stack([dark, ~dark, dark])[None]
+        return Segmentation(
+            masks, np.array([[0.9, 0.5, 0.1]], np.float32), np.zeros((1, 3, 256, 256), np.float32)
+        )
+
+
+def box(grow: float = 20) -> Prompts:
+    y, x, radius = DISC
+    reach = radius + grow
+    return Prompts(box=np.array([y - reach, x - reach, y + reach, x + reach]))
+
+
+def point(y: float, x: float, positive: bool = True) -> Prompts:
+    return Prompts(np.array([[y, x]]), np.array([positive]))
+
+
+def disc_iou(y: int, x: int, mask: NDArray[np.bool_]) -> float:
+    rows, cols = y + np.arange(mask.shape[0]) + 0.5, x + np.arange(mask.shape[1]) + 0.5
+    cy, cx, radius = DISC
+    truth = (rows[:, None] - cy) ** 2 + (cols[None] - cx) ** 2 < radius**2
+    total = np.pi * radius**2
+    return float((truth & mask).sum() / (total + (mask & ~truth).sum()))
+
+
+def test_a_box_fills_half_of_the_crop_and_is_in_its_middle() -> None:
+    prompts = box()
+    crop = make_crop(DiscSlide(), prompts, 256, view_downsample=7.0)
+    assert crop.side == pytest.approx(MARGIN * 300, rel=0.02)
+    assert crop.y + crop.side / 2 == pytest.approx(DISC[0], abs=2 * crop.downsample)
+    assert crop.x + crop.side / 2 == pytest.approx(DISC[1], abs=2 * crop.downsample)
+    inside = crop.prompts(prompts).box
+    assert inside is not None
+    assert (inside >= 0).all()
+    assert (inside <= len(crop.rgb)).all()
+
+
+@pytest.mark.parametrize(("zoom", "level"), [(1.0, 0), (4.006 * 2, 1), (16.1 * 2, 1)])
+def test_a_point_is_shown_at_the_scale_of_the_view(zoom: float, level: int) -> None:
+    slide = DiscSlide()
+    crop = make_crop(slide, point(900, 1300), 256, zoom)
+    assert crop.level == level
+    assert slide.read_levels == [level]
+    assert crop.side == pytest.approx(min(256 * zoom, 3000), rel=0.05)
+    assert max(crop.rgb.shape) <= 512
+
+
+@given(
+    st.floats(0, 1999),
+    st.floats(0, 2999),
+    st.floats(2, 1900),
+    st.floats(2, 1900),
+    st.floats(0.05, 60),
+    st.sampled_from([256, 1024]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_crop_always_holds_the_prompts(
+    y: float, x: float, height: float, width: float, zoom: float, input_px: int
+) -> None:
+    prompts = Prompts(box=np.array([y, x, y + height, x + width]))
+    crop = make_crop(DiscSlide(), prompts, input_px, zoom)
+    assert crop.y <= y
+    assert crop.x <= x
+    assert crop.y + crop.side >= y + height
+    assert crop.x + crop.side >= x + width
+    assert crop.rgb.shape == (len(crop.rgb), len(crop.rgb), 3)
+
+
+def test_outside_the_slide_is_white_and_prompts_there_are_refused() -> None:
+    crop = make_crop(DiscSlide(), point(0, 0), 256, 1.0)
+    assert crop.y < 0
+    assert (crop.rgb[0] == 255).all()
+    with pytest.raises(ValueError, match="outside the slide"):
+        make_crop(DiscSlide(), point(-5, 10), 256, 1.0)
+    with pytest.raises(ValueError, match="outside the slide"):
+        make_crop(DiscSlide(), point(10, 3000), 256, 1.0)
+
+
+@pytest.mark.parametrize("zoom", [0.3, 1.0, 5.0])
+def test_the_candidate_lies_where_the_object_is(zoom: float) -> None:
+    candidate = run(segment(DiscSlide(), box(), DarkSegmenter(), zoom, queue=InferenceQueue()))
+    assert candidate.masks.shape[0] == 3
+    assert candidate.score == pytest.approx(0.9)
+    assert disc_iou(*candidate.level0_mask()) > 0.97
+
+
+def test_a_coarse_view_of_a_point_still_lies_right() -> None:
+    candidate = run(segment(DiscSlide(), point(900, 1300), DarkSegmenter(), 8.0))
+    assert candidate.downsample > 4
+    assert disc_iou(*candidate.level0_mask()) > 0.9
+
+
+def test_the_encoder_runs_once_for_clicks_in_one_place() -> None:
+    segmenter, cache, slide = DarkSegmenter(), CropCache(), DiscSlide()
+    for prompts in (point(900, 1300), point(930, 1310), point(880, 1290)):
+        run(segment(slide, prompts, segmenter, 1.0, cache))
+    assert segmenter.encoded == 1
+    run(segment(slide, point(900, 1900), segmenter, 1.0, cache))
+    assert segmenter.encoded == 2
+    run(segment(slide, point(900, 1300), segmenter, 8.0, cache))
+    assert segmenter.encoded == 3, "another zoom needs another crop"
+
+
+def test_the_cache_forgets_the_least_recently_used() -> None:
+    cache = CropCache(limit=2)
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    for place in (0.0, 1000.0, 0.0, 2000.0):
+        crop = Crop(0, place, 0.0, 64, 1.0, rgb)
+        cache.put("slide", "model", crop, ImageEmbedding("model", (64, 64), rgb))
+    assert len(cache) == 2
+    assert cache.find("slide", "model", point(32, 32), 64) is not None
+    assert cache.find("slide", "model", point(1032, 32), 64) is None
+    assert cache.find("slide", "other", point(32, 32), 64) is None
+    assert cache.find("another", "model", point(32, 32), 64) is None
+    cache.clear()
+    assert not len(cache)
+
+
+def test_prompts_that_cannot_be_answered_are_refused_with_a_remedy() -> None:
+    slide = DiscSlide()
+    with pytest.raises(ValueError, match="click"):
+        run(segment(slide, Prompts(), DarkSegmenter()))
+    with pytest.raises(ValueError, match="positive point"):
+        run(segment(slide, point(900, 1300, positive=False), DarkSegmenter()))
+    with pytest.raises(ValueError, match="draw a box"):
+        run(segment(slide, point(900, 1300), DarkSegmenter(["box"])))
+    with pytest.raises(ValueError, match="click on the object"):
+        run(segment(slide, box(), DarkSegmenter(["points"])))
+
+
+def test_cancelled_while_it_waits_the_network_is_never_asked() -> None:
+    import threading
+
+    queue, release, segmenter = InferenceQueue(), threading.Event(), DarkSegmenter()
+    before = queue.submit(release.wait)
+    job = segment(DiscSlide(), box(), segmenter, queue=queue)
+    for _ in range(3):
+        next(job)
+    job.close()
+    release.set()
+    before.result(5)
+    queue.call(lambda: None)
+    assert segmenter.encoded == 0
+
+
+@given(
+    st.floats(-20, 20),
+    st.floats(-20, 20),
+    st.floats(0.2, 9),
+    st.integers(1, 8),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_enlarging_takes_each_pixel_from_the_crop_pixel_below_its_centre(
+    y: float, x: float, downsample: float, factor: int, seed: int
+) -> None:
+    mask = np.random.default_rng(seed).random((7, 9)) < 0.4
+    candidate = make_candidate(mask, y, x, downsample)
+    top, left, drawn = candidate.mask_at(factor)
+    for row in range(drawn.shape[0]):
+        for col in range(drawn.shape[1]):
+            py = ((top + row + 0.5) * factor - y) / downsample
+            px = ((left + col + 0.5) * factor - x) / downsample
+            near_edge = min(py % 1, 1 - py % 1, px % 1, 1 - px % 1) < 1e-6
+            if not near_edge:
+                assert drawn[row, col] == mask[int(py), int(px)]
+
+
+def make_candidate(
+    mask: NDArray[np.bool_], y: float = 0.0, x: float = 0.0, downsample: float = 1.0
+) -> Candidate:
+    return Candidate(
+        np.stack([mask, ~mask, mask]),
+        0,
+        np.array([0.8, 0.4, 0.2], np.float32),
+        y,
+        x,
+        downsample,
+        "dark",
+        box(),
+    )
+
+
+def test_another_mask_can_be_chosen() -> None:
+    mask = np.zeros((4, 4), bool)
+    mask[1, 1] = True
+    other = make_candidate(mask).chosen(1)
+    assert (other.mask == ~mask).all()
+    assert other.score == pytest.approx(0.4)
+    assert make_candidate(np.zeros((4, 4), bool)).level0_mask()[2].size == 0

@@ -1,0 +1,25 @@
+"""All window tests share one QApplication and are marked `gui`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.gui)
+
+
+@pytest.fixture
+def wait(qtbot: Any) -> Callable[[Callable[[], bool]], None]:
+    """Wait in the event loop until something is true."""
+
+    def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+        qtbot.waitUntil(condition, timeout=int(seconds * 1000))
+
+    return until
