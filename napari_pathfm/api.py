@@ -163,7 +163,7 @@ def load_embeddings(
         The slide has not been embedded with this encoder in this project.
     """
     from .io.project import ProjectError
-    from .io.store import FeatureStore, stored_features
+    from .io.store import stored_features
 
     with _at(project, create=False) as opened:
         path = opened.slide_store(slide.id)
@@ -174,7 +174,7 @@ def load_embeddings(
                 f"“pathfm embed {slide.path} --encoder {encoder}” first."
             )
         most = max(stored, key=lambda each: each.count)
-        return most.grid, FeatureStore(path, most.key, most.grid).read()
+        return most.grid(), most.read()
 
 
 def umap(embeddings: Embeddings, report: Report | None = None) -> MapCoordinates:
@@ -322,12 +322,13 @@ def export(
     SlideError
         A slide of the project cannot be opened.
     """
-    from .analysis.export import export_dataset
+    from .analysis.export import export_dataset, is_annotated
 
     with _at(project, create=False) as opened, ExitStack() as stack:
         slides = {
             row.id: stack.enter_context(open_slide(row.path, mpp=row.mpp))
             for row in opened.slides()
+            if is_annotated(opened, row.id, options.get("layer", "regions"))
         }
         return run(export_dataset(opened, out, slides=slides, **options), report)
 

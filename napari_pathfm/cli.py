@@ -175,7 +175,7 @@ def search(
         if tile is None:
             raise ValueError(f"No tile lies at {at}: choose a position on tissue.")
     hits = api.search(embeddings, tile if tile is not None else (), k)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"tile": int(number), "y": int(y), "x": int(x), "similarity": round(float(value), 4)}
         for number, value, (y, x) in zip(
             hits.tiles, hits.values, grid.origins[hits.tiles], strict=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
 from pathlib import Path
@@ -109,13 +110,14 @@ def test_built(built: dict[str, Path], kind: str, tmp_path: Path) -> None:
 
 def test_editable(source: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", system_site_packages=True, symlinks=True)
-    python = next(tmp_path.glob("venv/*/python*"))
+    scripts = sysconfig.get_path("scripts", "venv", {"base": str(tmp_path / "venv")})
+    python = Path(scripts) / ("python.exe" if sys.platform == "win32" else "python")
     # The tools that build are those of this environment: nothing is downloaded.
     site = Path(pytest.__file__).resolve().parents[1]
     (library,) = {path.resolve() for path in tmp_path.glob("venv/[Ll]ib*/**/site-packages")}
     (library / "zz_outer.pth").write_text(str(site))
     options = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--force-reinstall")
     run(sys.executable, "-m", "pip", f"--python={python}", "install", *options, "-e", source)
-    place = Path(run(python, "-c", FIND).strip())
+    place = Path(run(python, "-P", "-c", FIND).strip())
     assert place == source / MANIFEST
     check(place)

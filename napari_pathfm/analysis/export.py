@@ -25,7 +25,8 @@ from ..io.interop.dataset import (
     write_pair,
     write_png,
 )
-from ..io.project import Project
+from ..io.masks import layer_names
+from ..io.project import Project, labelled_grids
 from ..io.store import stored_features
 from .manifest import manifest_of, patch_facts, tile_facts
 from .patches import AnnotatedSlide, read_square
@@ -53,6 +54,8 @@ class ExportReport:
         Objects without one: their pixels are ignored.
     tiles : dict
         Number of labelled tiles of each class.
+    unplaced : int
+        Labelled tiles left out because their grid was never embedded, so it was not kept.
     """
 
     folder: Path
@@ -63,6 +66,7 @@ class ExportReport:
     objects: int
     unclassified: int
     tiles: dict[str, int] = field(default_factory=dict)
+    unplaced: int = 0
 
     def summary(self) -> str:
         """Say it in a sentence or two."""
@@ -73,6 +77,8 @@ class ExportReport:
         text += f", in {self.folder}."
         if self.unclassified:
             text += f" {self.unclassified} objects have no class yet and count as not annotated."
+        if self.unplaced:
+            text += f" {self.unplaced} labelled tiles are left out: their grid was never embedded."
         if self.regions and not self.patches["val"] + self.patches["test"]:
             text += " All of them are for training: annotate more regions apart to fill the others."
         return text
@@ -123,8 +129,13 @@ def export_dataset(
     spec = TileSpec(tile_px=patch_px, mpp=mpp)
     classes = tuple(sorted(project.classes(), key=lambda each: each.id))
     yield Progress(0, 0, "Looking for annotations")
-    sources = [AnnotatedSlide(project, slide, layer, spec, classes) for slide in slides.values()]
-    labelled = [tile for slide in slides.values() for tile in _labelled(project, slide, classes)]
+    sources = [
+        AnnotatedSlide(project, slide, layer, spec, classes)
+        for slide in slides.values()
+        if layer in layer_names(project, slide.id)
+    ]
+    found = [tile for slide in slides.values() for tile in _labelled(project, slide, classes)]
+    labelled = [tile for tile in found if tile is not None]
     _check_something(sources, labelled, classes)
     with new_folder(out) as folder:
         patches, pairs = yield from _write_patches(folder, sources)
@@ -154,10 +165,16 @@ def export_dataset(
         objects=sum(len(source.indices) for source in sources),
         unclassified=sum(len(source.unclassified) for source in sources),
         tiles=dict(Counter(tile["class"] for tile in tiles)),
+        unplaced=len(found) - len(labelled),
     )
 
 
-@dataclass(frozen=True)
+def is_annotated(project: Project, slide_id: str, layer: str) -> bool:
+    """Whether there may be something to export of a slide."""
+    return layer in layer_names(project, slide_id) or bool(labelled_grids(project, slide_id))
+
+
+@dataclass(frozen=True, eq=False)
 class _LabelledTile:
     slide: Slide
     grid: TileGrid
@@ -203,14 +220,19 @@ def _write_patches(
 
 def _labelled(
     project: Project, slide: Slide, classes: Iterable[AnnotationClass]
-) -> Iterator[_LabelledTile]:
+) -> Iterator[_LabelledTile | None]:
+    """Yield labelled tiles; ``None`` for each on a grid that was not kept with embeddings."""
     known = {each.id for each in classes}
-    # The same grid may have been embedded several times: its labels count once.
-    grids = {stored.grid.hash: stored for stored in stored_features(project.slide_store(slide.id))}
-    for name, stored in sorted(grids.items()):
-        for number, class_id in sorted(project.labels(slide.id, name).items()):
+    stored = {each.grid_hash: each for each in stored_features(project.slide_store(slide.id))}
+    for name in labelled_grids(project, slide.id):
+        labels = project.labels(slide.id, name)
+        if name not in stored:
+            yield from [None] * len(labels)
+            continue
+        grid, encoder = stored[name].grid(), stored[name].key.encoder
+        for number, class_id in sorted(labels.items()):
             if class_id in known:
-                yield _LabelledTile(slide, stored.grid, number, class_id, stored.key.encoder)
+                yield _LabelledTile(slide, grid, number, class_id, encoder)
 
 
 def _write_tiles(

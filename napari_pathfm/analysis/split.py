@@ -48,7 +48,7 @@ def regions(patches: Sequence[Patch]) -> list[int]:
             number = parent[number]
         return number
 
-    first: dict[tuple[str, int, int] | tuple[str, int], int] = {}
+    first: dict[tuple[str | int, ...], int] = {}  # who had a place or an object first
     for number, patch in enumerate(patches):
         near = [
             (patch.slide_id, patch.row + down, patch.col + right)

@@ -81,7 +81,8 @@ def coarser_pixels(
         ``(stop - start,)`` int64.
     """
     centres = (np.arange(start, stop) + 0.5) * (finer / coarser)
-    return np.clip(np.floor(centres).astype(np.int64), 0, length - 1)
+    pixels: NDArray[np.int64] = np.floor(centres).astype(np.int64).clip(0, length - 1)
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ class TileGrid:
     @property
     def centers(self) -> NDArray[np.float64]:
         """``(N, 2)`` float64: centres ``(y, x)`` in level-0 pixels."""
-        return self.origins + self.side / 2
+        centres: NDArray[np.float64] = self.origins.astype(np.float64) + self.side / 2
+        return centres
 
     def at(self, y: float, x: float) -> int | None:
         """Number of the tile that holds a level-0 position (the nearest centre if several do)."""
@@ -228,13 +230,18 @@ def points_in_polygon(
         ``(N,)`` bool.
     """
     points, polygon = np.asarray(points, float), np.asarray(polygon, float)
+    # Sorted by one axis, each edge meets one run of the points: a lasso has hundreds of edges.
+    order = np.argsort(points[:, 0])
+    along, across = points[order].T
     inside = np.zeros(len(points), bool)
     for (a0, a1), (b0, b1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        crosses = (a0 > points[:, 0]) != (b0 > points[:, 0])
         if a0 != b0:
-            at = a1 + (points[:, 0] - a0) / (b0 - a0) * (b1 - a1)
-            inside ^= crosses & (points[:, 1] < at)
-    return inside
+            run = slice(*np.searchsorted(along, (min(a0, b0), max(a0, b0))))
+            at = a1 + (along[run] - a0) / (b0 - a0) * (b1 - a1)
+            inside[run] ^= across[run] < at
+    result = np.empty_like(inside)
+    result[order] = inside
+    return result
 
 
 def plan_tiles(levels: Sequence[Level], spec: TileSpec, slide_mpp: float | None) -> TilePlan:
@@ -322,7 +329,8 @@ def area_fraction(
     low, high = np.minimum(low, np.array(mask.shape) - 1), np.minimum(high, mask.shape)
     (y0, x0), (y1, x1) = low.T, high.T
     total = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
-    return total / ((y1 - y0) * (x1 - x0))
+    fraction: NDArray[np.float64] = total / ((y1 - y0) * (x1 - x0))
+    return fraction
 
 
 def segments_of(level: Level, y: int, x: int, height: int, width: int) -> Iterator[tuple[int, int]]:

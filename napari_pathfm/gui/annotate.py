@@ -23,7 +23,7 @@ from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..session import Session
 from .active import ActiveClass
-from .history import LARGE_PX, History, Stroke
+from .history import History, Stroke
 from .keys import REDO, UNDO, Keys, bind
 from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
 from .layers import slide_scale
@@ -101,7 +101,7 @@ class EditWindow(QObject):
     viewer : Viewer
     session : Session
     runner : Runner
-        Writes strokes that cover much of the slide.
+        Writes the strokes.
     """
 
     object_chosen = Signal(int)
@@ -130,7 +130,10 @@ class EditWindow(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MS)
         self._timer.timeout.connect(self._on_rest)
-        self._store_changed.connect(self._on_store_changed)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.refill)
+        self._store_changed.connect(self._soon.start)
         self.history.dropped.connect(self.refill)
         self.active.changed.connect(self._on_class)
         camera = viewer.scene.camera.events
@@ -141,10 +144,20 @@ class EditWindow(QObject):
         self.keys: Keys = {
             UNDO: self.history.undo,
             REDO: self.history.redo,
+            KeyCode.KeyD: self.paint,
+            KeyCode.KeyE: self.erase,
+            KeyCode.KeyM: self.new_object,
             **{str(digit): _choose(self.active, digit) for digit in range(1, 10)},
         }
         bind(viewer, self.keys)
         self._on_annotations()
+
+    def add_keys(self, keys: Keys) -> None:
+        """Let further keys work on the viewer and on our layer, too."""
+        self.keys = {**self.keys, **keys}
+        bind(self._viewer, keys)
+        if self.layer is not None:
+            bind(self.layer, {**keys, KeyCode.Escape: self.cancel_tool})
 
     # -- what the user does -------------------------------------------------------------------
 
@@ -246,6 +259,7 @@ class EditWindow(QObject):
     def _on_annotations(self, *_: object) -> None:
         if self._store is not None:
             self._store.changed.disconnect(self._on_layer_changed)
+            self._store.table_changed.disconnect(self._on_layer_changed)
         if self.layer is not None and self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)
         self.layer, self.place, self._highlighted = None, None, 0
@@ -253,6 +267,7 @@ class EditWindow(QObject):
         self._pressed = self._unfinished = self._stale = False
         if self._store is not None and self._slide is not None:
             self._store.changed.connect(self._on_layer_changed)
+            self._store.table_changed.connect(self._on_layer_changed)
             self._add_layer(self._slide)
             self.refill()
             self.new_object()
@@ -274,15 +289,7 @@ class EditWindow(QObject):
         layer.events.selected_label.connect(self._on_selected_label)
         layer.events.mode.connect(self._finished)
         layer.mouse_drag_callbacks.append(self._on_press)
-        bind(
-            layer,
-            {
-                **self.keys,
-                KeyCode.KeyM: self.new_object,
-                KeyCode.KeyN: self.new_object,
-                KeyCode.Escape: self.cancel_tool,
-            },
-        )
+        bind(layer, {**self.keys, KeyCode.Escape: self.cancel_tool})
         self.layer = layer
         self._viewer.add_layer(layer)
         if active is not None and active in self._viewer.layers:
@@ -306,7 +313,7 @@ class EditWindow(QObject):
         if layer is None or place is None or store is None:
             return
         self._unfinished = False
-        stroke = stroke_of(event.value, layer.data, place.level, place.y, place.x)
+        stroke = stroke_of(event.value, place.level, place.y, place.x)
         _forget_history(layer)
         if stroke is not None:
             text = "erase" if str(layer.mode) == "erase" else str(layer.mode).replace("_", " ")
@@ -332,7 +339,7 @@ class EditWindow(QObject):
                 by_hand=True,
             )
 
-        self.history.commit(tool, build, stroke, large=stroke.area > LARGE_PX)
+        self.history.commit(tool, build, stroke)
 
     def _on_selected_label(self) -> None:
         layer, store = self.layer, self._store
@@ -387,9 +394,6 @@ class EditWindow(QObject):
         # Called in whatever thread writes; what is being written by hand is on screen already.
         if self.history.writing is None:
             self._store_changed.emit()
-
-    def _on_store_changed(self) -> None:
-        self.refill()
 
     def _finished(self, *_: object) -> None:
         self._unfinished = False

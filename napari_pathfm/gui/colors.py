@@ -84,9 +84,7 @@ def by_score(tiles: NDArray[np.int64], scores: TileScores) -> Paint:
     table = _heat(256)
     level = np.nan_to_num((values - low) / max(high - low, 1e-6)).clip(0, 1) * 255
     shown = np.where(np.isnan(values)[:, None], rgb(UNKNOWN), table[level.astype(int)])
-    bar = "".join(
-        f'<span style="color:#{r:02x}{g:02x}{b:02x}">█</span>' for r, g, b in _heat(14)
-    )
+    bar = "".join(f'<span style="color:#{r:02x}{g:02x}{b:02x}">█</span>' for r, g, b in _heat(14))
     legend = f"{low:.2f}&nbsp;{bar}&nbsp;{high:.2f} {escape(scores.text)}"
     return Paint(pack(shown), np.zeros(len(tiles), np.uint8), legend)
 

@@ -18,8 +18,10 @@ import napari
 import numpy as np
 from napari import Viewer
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
 
 from ..core.tiles import level_for_downsample
+from ..io.masks import AnnotationLayer
 from ..io.reader import SlideReader
 from ..io.samples import sample_slide
 from .commands import PLUGIN
@@ -140,7 +142,7 @@ class Demo:
         with self.driver.step("clusters"):
             explore.cluster_button.click()
             self.driver.wait(lambda: session.clusters is not None, "clusters", 300)
-        shown_map.color_by("cluster")
+        shown_map.color_by.setCurrentText("cluster")
         self.driver.idle(0.3)
         self.driver.picture("map")
         grid = session.grid
@@ -156,38 +158,41 @@ class Demo:
         self.driver.picture("similar")
 
     def segment(self) -> None:
-        """Draw boxes round dark objects and commit what the segmenter answers."""
-        session, prompting = self.place.session, self.dock.prompting
-        self.dock.steps.open(self.dock.segment)
-        layer = session.annotations
-        if layer is None:
-            raise DriverError("there is no annotation layer")
+        """Draw boxes round dark objects with the mouse and commit what the segmenter answers."""
+        panel, prompting = self.dock.segment, self.place.prompting
+        self.dock.steps.open(panel)
+        layer = self._annotations()
         for shown in ("similarity", "tiles", "tissue", "selected tiles"):
             if shown in self.viewer.layers:
                 self.viewer.layers[shown].visible = False
-        boxes = self._boxes()
+        scale = self.slide.mpp or 1.0
         with self.driver.step("segment"):
-            for y0, x0, y1, x1 in boxes:
+            for y0, x0, y1, x1 in self._boxes():
                 self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, max(y1 - y0, x1 - x0))
-                count = len(layer.objects)
-                prompting.add_box(y0, x0, y1, x1)
+                panel.box_button.click()
+                self.driver.drag((y0 * scale, x0 * scale), (y1 * scale, x1 * scale))
                 self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
                 self.driver.wait(self._sharp, "a sharp view", 30)
                 self.driver.picture("prompt")
-                prompting.commit()
+                count = len(layer.objects)
+                self.driver.press_key("C")
                 self.driver.wait(lambda n=count: len(layer.objects) > n, "the object", 60)
 
     def correct(self) -> None:
-        """Paint, undo and redo."""
-        layer = self.place.session.annotations
-        if layer is None:
-            raise DriverError("there is no annotation layer")
+        """Paint with the mouse, undo and redo."""
+        layer, panel = self._annotations(), self.dock.segment
+        y, x = self.viewer.scene.camera.center[-2:]
+        step = 60 / self.viewer.scene.camera.zoom
         with self.driver.step("correct"):
-            steps = len(layer.history())
-            self.dock.edit_window.stroke_at_view(size=40)
-            self.driver.wait(lambda: len(layer.history()) > steps, "the stroke", 30)
-            self.dock.edit_window.undo()
-            self.dock.edit_window.redo()
+            count = len(layer.objects)
+            panel.brush_button.click()
+            self.driver.drag((y + 2 * step, x - step), (y + 2 * step, x + step))
+            self.driver.wait(lambda: len(layer.objects) == count + 1, "the stroke", 30)
+            self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
+            self.driver.wait(lambda: len(layer.objects) == count, "undo", 30)
+            both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+            self.driver.press_key("Z", both)
+            self.driver.wait(lambda: len(layer.objects) == count + 1, "redo", 30)
         self.driver.idle(0.5)
         self.driver.picture("corrected")
 
@@ -207,8 +212,8 @@ class Demo:
     def finish(self) -> dict[str, Any]:
         """Write ``summary.json``."""
         session = self.place.session
-        if session.embeddings is None or session.annotations is None:
-            raise DriverError("the work is gone")
+        if session.embeddings is None:
+            raise DriverError("the embeddings are gone")
         seconds = self.driver.seconds
         files = sorted(p for p in (self.out / "export").rglob("*") if p.is_file())
         self.summary |= {
@@ -220,7 +225,7 @@ class Demo:
             "precision": session.embeddings.key.precision,
             "seconds": seconds,
             "tiles_per_second": round(len(session.embeddings) / seconds["embed"], 1),
-            "objects": len(session.annotations.objects),
+            "objects": len(self._annotations().objects),
             "exported": [str(path.relative_to(self.out)) for path in files],
             "screenshots": [str(path.relative_to(self.out)) for path in self.driver.taken],
             "peak_rss_mib": round(self.memory.stop()),
@@ -237,6 +242,12 @@ class Demo:
         if not isinstance(slide, SlideReader):
             raise DriverError(f"{self.path} could not be opened: see the message in the window")
         return slide
+
+    def _annotations(self) -> AnnotationLayer:
+        layer = self.place.session.annotations
+        if layer is None:
+            raise DriverError("there is no annotation layer: see the message in the window")
+        return layer
 
     def _sharp(self) -> bool:
         layer = self.place.layers.layer(self.slide)
@@ -269,9 +280,9 @@ class Demo:
         downsample = slide.levels[level].downsample
         y, x = grid.centers[self._interesting_tile()] / downsample
         y, x = max(0, int(y) - 400), max(0, int(x) - 400)
-        stain = ndimage.gaussian_filter(rgb2hed(slide.read(level, y, x, 800, 800))[..., 0], 4)
+        stain = ndimage.gaussian_filter(rgb2hed(slide.read(level, y, x, 800, 800))[..., 0], 3)
         dark = label(stain > threshold_otsu(stain))
-        found = [r for r in regionprops(dark) if 300 < r.area < 40_000]
+        found = [r for r in regionprops(dark) if 300 < r.area < 8_000]
         found.sort(key=lambda region: -region.area * region.solidity)
         if not found:
             raise DriverError("no dark object to segment near the middle of the tissue")

@@ -5,32 +5,33 @@ from __future__ import annotations
 from napari import Viewer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from .annotate import EditWindow
 from .embed_panel import EmbedPanel
 from .explore_panel import ExplorePanel
 from .export_panel import ExportPanel
 from .job_bar import JobBar
 from .map_dock import MapDock
-from .prompting import Prompting
 from .segment_panel import SegmentPanel
 from .slide_panel import SlidePanel
 from .steps import Steps
-from .workspace import Workspace, workspace
+from .workspace import workspace
+
+
+WIDTH = 370
 
 
 class PathFMDock(QWidget):
     """The steps in the order in which they are done, and what is running below them."""
 
-    def __init__(self, place: Workspace, parent: QWidget | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        # napari hands the viewer to a parameter of this name.
         super().__init__(parent)
+        place = workspace(napari_viewer)
         session, runner = place.session, place.runner
         self.place = place
-        self.edit_window = EditWindow(place.viewer, session, self)
-        self.prompting = Prompting(place.viewer, session, runner, self)
         self.slide = SlidePanel(session, runner)
         self.embed = EmbedPanel(session, runner)
         self.explore = ExplorePanel(session, runner)
-        self.segment = SegmentPanel(session, runner, self.prompting, self.edit_window)
+        self.segment = SegmentPanel(session, runner, place.prompting, place.edit_window)
         self.export = ExportPanel(session, runner)
         self.steps = Steps(session)
         for title, panel in (
@@ -45,6 +46,7 @@ class PathFMDock(QWidget):
         column = QVBoxLayout(self)
         column.addWidget(self.steps, 1)
         column.addWidget(self.jobs)
+        self.setMinimumWidth(WIDTH)
         self._connect()
 
     def _connect(self) -> None:
@@ -55,13 +57,11 @@ class PathFMDock(QWidget):
         self.slide.mpp_entered.connect(place.set_mpp)
         self.explore.lasso_requested.connect(place.picker.start_lasso)
         self.explore.jump.connect(place.jump_to_tile)
+        place.edit_window.history.changed.connect(self.steps.update_titles)
 
 
-def pathfm_dock(viewer: Viewer) -> PathFMDock:
-    """Make the dock with the steps for a viewer."""
-    return PathFMDock(workspace(viewer))
+class PathFMMap(MapDock):
+    """The map of a viewer's embeddings."""
 
-
-def map_dock(viewer: Viewer) -> MapDock:
-    """Make the dock with the map of a viewer's embeddings."""
-    return MapDock(workspace(viewer).session)
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(workspace(napari_viewer).session, parent)

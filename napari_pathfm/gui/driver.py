@@ -11,10 +11,14 @@ from pathlib import Path
 
 import psutil
 from napari import Viewer
-from qtpy.QtCore import QEventLoop, QObject, QTimer
+from qtpy.QtCore import QEventLoop, QObject, QPoint, Qt, QTimer
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from .stalls import StallMeter
+
+
+NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 
 
 class DriverError(RuntimeError):
@@ -66,6 +70,39 @@ class Driver:
         loop = QEventLoop()
         QTimer.singleShot(max(1, round(seconds * 1000)), loop.quit)
         loop.exec()
+
+    @property
+    def canvas(self) -> QWidget:
+        """The widget that the layers are drawn on."""
+        for widget in QApplication.allWidgets():
+            if widget.metaObject().className() == "CanvasBackendDesktop" and widget.isVisible():
+                return widget
+        raise DriverError("the window has no canvas")
+
+    def press_key(self, key: str, modifier: Qt.KeyboardModifier = NO_MODIFIER) -> None:
+        """Press a key while the canvas has the focus."""
+        self.canvas.setFocus()
+        QTest.keyClick(self.canvas, key, modifier)
+        self.idle(0.02)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 12) -> None:
+        """Drag with the left mouse button from one world position ``(y, x)`` to another."""
+        canvas, left = self.canvas, Qt.MouseButton.LeftButton
+        a, b = self._on_canvas(start), self._on_canvas(end)
+        QTest.mouseMove(canvas, a)
+        self.idle(0.05)
+        QTest.mousePress(canvas, left, NO_MODIFIER, a)
+        for step in range(1, steps + 1):
+            QTest.mouseMove(canvas, a + (b - a) * step / steps)
+            self.idle(0.015)
+        QTest.mouseRelease(canvas, left, NO_MODIFIER, b)
+        self.idle(0.05)
+
+    def _on_canvas(self, position: tuple[float, float]) -> QPoint:
+        camera, size = self.viewer.scene.camera, self.canvas.size()
+        y = (position[0] - camera.center[-2]) * camera.zoom + size.height() / 2
+        x = (position[1] - camera.center[-1]) * camera.zoom + size.width() / 2
+        return QPoint(round(x), round(y))
 
     def picture(self, name: str, widget: QWidget | None = None) -> Path:
         """Take a screenshot of the whole window, or of one widget."""

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QGroupBox,
     QHBoxLayout,
     QLabel,
@@ -21,13 +20,11 @@ from qtpy.QtWidgets import (
 
 from ..analysis.map import MapCoordinates, cluster, pca_map, umap_map
 from ..analysis.search import TileScores, search
-from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
 from ..session import Session
-from . import notify
-from .colors import swatch
 from .follow import follow
 from .gallery import Gallery
+from .label_box import LabelBox
 from .runner import Runner
 
 SLOTS = ("map", "clusters", "search")
@@ -65,11 +62,9 @@ class ExplorePanel(QWidget):
         self.forget_button = QPushButton("Clear")
         self.hits = QLabel()
         self.gallery = Gallery(session, runner)
-        self.class_box = QComboBox()
-        self.label_button = QPushButton("Label selection")
+        self.labels = LabelBox(session)
         self._lay_out()
         self._connect()
-        self._on_classes()
         self._on_embeddings()
 
     def blocked(self) -> str:
@@ -83,19 +78,24 @@ class ExplorePanel(QWidget):
         if embeddings is None:
             return
 
-        def then(found: MapCoordinates) -> None:
-            if self._take_map(embeddings, found):
-                self._start("map", umap_map(embeddings), "UMAP", self._take_map)
+        def take(found: MapCoordinates) -> None:
+            self._session.coordinates = found
+            if found.method == "PCA" and not found.note:
+                self._start("map", umap_map(embeddings), "UMAP", take)
 
-        job = one_step("PCA map", lambda: pca_map(embeddings))
-        self._runner.start(job, "PCA map", then, slot="map")
+        self._start("map", one_step("PCA map", lambda: pca_map(embeddings)), "PCA map", take)
 
     def find_clusters(self) -> None:
         """Group the tiles."""
         embeddings, k = self._session.embeddings, self.clusters.value()
-        if embeddings is not None:
-            job = one_step("Finding clusters", lambda: cluster(embeddings, k))
-            self._start("clusters", job, "Finding clusters", self._take_clusters)
+        if embeddings is None:
+            return
+
+        def take(found: NDArray[np.int32]) -> None:
+            self._session.clusters = found
+
+        job = one_step("Finding clusters", lambda: cluster(embeddings, k))
+        self._start("clusters", job, "Finding clusters", take)
 
     def find_similar(self) -> None:
         """Score all tiles by their likeness to the selected ones, and show the best."""
@@ -103,11 +103,9 @@ class ExplorePanel(QWidget):
         if embeddings is None:
             return
 
-        def take(found_for: Embeddings, scores: TileScores) -> None:
-            if found_for is self._session.embeddings:
-                self._session.scores = scores
-                best = scores.best(HITS, query.tolist())
-                self._show_hits(scores, best)
+        def take(scores: TileScores) -> None:
+            self._session.scores = scores
+            self._show_hits(scores, scores.best(HITS, query.tolist()))
 
         job = one_step("Searching", lambda: search(embeddings, query))
         self._start("search", job, "Finding similar tiles", take)
@@ -117,38 +115,15 @@ class ExplorePanel(QWidget):
         self._runner.cancel("search")
         self._session.scores = None
 
-    def label_selection(self) -> None:
-        """Give the selected tiles the chosen class."""
-        session, code = self._session, self.class_box.currentData()
-        grid, tiles = session.grid, session.selection.tiles
-        if grid is None or session.labels is None or code is None or not len(tiles):
-            return
-        labels = session.labels.copy()
-        labels[tiles] = code
-        session.labels = labels
-        project = session.project
-        if project is None or project.read_only:
-            notify.warn("These labels are not kept: no project is open for writing.")
-        else:
-            project.set_labels(grid.slide_id, grid.hash, {int(tile): code for tile in tiles})
-
-    def _start(
-        self, slot: str, job: Job[T], title: str, take: Callable[[Embeddings, T], object]
-    ) -> None:
-        """Run a job on the embeddings of this moment; `take` gets them with the result."""
+    def _start(self, slot: str, job: Job[T], title: str, take: Callable[[T], None]) -> None:
+        """Run a job on the embeddings; its result counts if they are the same by then."""
         embeddings = self._session.embeddings
-        if embeddings is not None:
-            self._runner.start(job, title, lambda found: take(embeddings, found), slot=slot)
 
-    def _take_map(self, embeddings: Embeddings, found: MapCoordinates) -> bool:
-        current = embeddings is self._session.embeddings
-        if current:
-            self._session.coordinates = found
-        return current
+        def done(found: T) -> None:
+            if embeddings is self._session.embeddings:
+                take(found)
 
-    def _take_clusters(self, embeddings: Embeddings, found: NDArray[np.int32]) -> None:
-        if embeddings is self._session.embeddings:
-            self._session.clusters = found
+        self._runner.start(job, title, done, slot=slot)
 
     def _show_hits(self, scores: TileScores, best: NDArray[np.int64]) -> None:
         order = np.argsort(scores.tiles, kind="stable")
@@ -184,15 +159,6 @@ class ExplorePanel(QWidget):
         self.selected.setText(f"<b>{count:,}</b> tile{'' if count == 1 else 's'} selected")
         self.clear_button.setEnabled(count > 0)
         self.similar_button.setEnabled(count > 0 and self._session.embeddings is not None)
-        self.label_button.setEnabled(count > 0)
-
-    def _on_classes(self) -> None:
-        chosen = self.class_box.currentData() or None  # "no label" was nobody's choice at first
-        self.class_box.clear()
-        for one in self._session.classes:
-            self.class_box.addItem(swatch(one.color), one.name, one.id)
-        self.class_box.addItem("no label", 0)
-        self.class_box.setCurrentIndex(max(0, self.class_box.findData(chosen)))
 
     def _clear_selection(self) -> None:
         self._session.select(np.zeros(0, np.int64))
@@ -205,7 +171,6 @@ class ExplorePanel(QWidget):
             (events.coordinates, self._on_coordinates),
             (events.scores, self._on_scores),
             (events.selection, self._on_selection),
-            (events.classes, self._on_classes),
         )
         self.gallery.jump.connect(self.jump)
         self.lasso_button.clicked.connect(self.lasso_requested)
@@ -214,7 +179,6 @@ class ExplorePanel(QWidget):
         self.cluster_button.clicked.connect(self.find_clusters)
         self.similar_button.clicked.connect(self.find_similar)
         self.forget_button.clicked.connect(self.clear_scores)
-        self.label_button.clicked.connect(self.label_selection)
 
     def _lay_out(self) -> None:
         self.clusters.setRange(2, 20)
@@ -229,20 +193,25 @@ class ExplorePanel(QWidget):
         column.addWidget(_group("Map", (self.map_button,), self.map_state))
         column.addWidget(_group("Clusters", (self.clusters, self.cluster_button)))
         column.addWidget(_group("Selection", (self.lasso_button, self.clear_button), self.selected))
-        similar = _group("Similar", (self.similar_button, self.forget_button), self.hits)
-        similar.layout().addWidget(self.gallery)
+        similar = _group(
+            "Similar", (self.similar_button, self.forget_button), self.hits, self.gallery
+        )
         column.addWidget(similar)
-        column.addWidget(_group("Label", (self.class_box, self.label_button)))
+        column.addWidget(_group("Label", (self.labels,)))
         column.addStretch(1)
 
 
-def _group(title: str, row: tuple[QWidget, ...], label: QLabel | None = None) -> QGroupBox:
+def _group(
+    title: str, row: tuple[QWidget, ...], above: QWidget | None = None, below: QWidget | None = None
+) -> QGroupBox:
     group = QGroupBox(title)
     column = QVBoxLayout(group)
-    if label is not None:
-        column.addWidget(label)
+    if above is not None:
+        column.addWidget(above)
     line = QHBoxLayout()
     for widget in row:
         line.addWidget(widget)
     column.addLayout(line)
+    if below is not None:
+        column.addWidget(below)
     return group

@@ -76,15 +76,19 @@ class Gallery(QListWidget):
 
     def tiles(self) -> list[int]:
         """Return the numbers of the tiles that are shown, in their order."""
-        return [self.item(row).data(Qt.ItemDataRole.UserRole) for row in range(self.count())]
+        return [item.data(Qt.ItemDataRole.UserRole) for item in self._items()]
+
+    def _items(self) -> list[QListWidgetItem]:
+        rows = (self.item(row) for row in range(self.count()))
+        return [item for item in rows if item is not None]
 
     def _take(self, images: list[QImage]) -> None:
-        for row, image in enumerate(images):
+        for item, image in zip(self._items(), images, strict=True):
             image.setDevicePixelRatio(self.devicePixelRatioF())
             icon = QIcon(QPixmap.fromImage(image))
             # A selected thumbnail shall keep its colours; the frame says that it is selected.
             icon.addPixmap(QPixmap.fromImage(image), QIcon.Mode.Selected)
-            self.item(row).setIcon(icon)
+            item.setIcon(icon)
 
     def _on_item(self, item: QListWidgetItem) -> None:
         tile = int(item.data(Qt.ItemDataRole.UserRole))
@@ -99,9 +103,9 @@ def read_thumbnails(
     images = []
     for done, tile in enumerate(tiles):
         yield Progress(done, len(tiles), "Reading thumbnails", "tiles")
-        rgb = np.ascontiguousarray(slide.tile(grid, int(tile)))
+        rgb = slide.tile(grid, int(tile))
         height, width = rgb.shape[:2]
-        image = QImage(rgb.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+        image = QImage(rgb.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         images.append(
             image.scaled(
                 side,

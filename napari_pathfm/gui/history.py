@@ -1,4 +1,8 @@
-"""Changes of the annotation layer, one after the other, large ones behind the window."""
+"""Changes of the annotation layer, written one after the other behind the window.
+
+A commit waits for the disk (about 40 ms), longer than a frame, so that even the smallest stroke is
+written in a worker; until then it is laid over what the store says.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from ..core.edits import Edit
-from ..core.jobs import Job, Progress
+from ..core.jobs import Job, Progress, run
 from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
 from .runner import Runner, RunningJob
-
-LARGE_PX = 1 << 20
-"""Strokes that touch a box of more level-0 pixels than this are written in a worker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +45,6 @@ class Stroke:
     ids: NDArray[np.uint32]
     mask: NDArray[np.bool_]
 
-    @property
-    def area(self) -> int:
-        """Level-0 pixels of its box."""
-        return int(self.mask.size) * 4**self.level
-
 
 @dataclass(eq=False)
 class Change:
@@ -56,9 +52,8 @@ class Change:
 
     text: str
     layer: AnnotationLayer
-    write: Callable[[AnnotationLayer], object]
+    write: Callable[[AnnotationLayer], Job[Any]]
     stroke: Stroke | None = None
-    large: bool = False
     done: Callable[[], None] = lambda: None
     busy: bool = False
     written: bool = False
@@ -85,6 +80,11 @@ class History(QObject):
         runner.finished.connect(self._on_finished)
 
     @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return bool(self._waiting) and self._waiting[0].busy
+
+    @property
     def writing(self) -> Stroke | None:
         """The stroke that is being written just now."""
         head = self._waiting[0] if self._waiting else None
@@ -99,7 +99,6 @@ class History(QObject):
         text: str,
         build: Callable[[AnnotationLayer], Edit],
         stroke: Stroke | None = None,
-        large: bool = False,
         done: Callable[[], None] = lambda: None,
     ) -> None:
         """Build an edit and commit it, after all that came before it.
@@ -109,19 +108,17 @@ class History(QObject):
         text : str
             What is done, for messages.
         build : callable
-            Makes the edit; may run in a worker.
+            Makes the edit; runs in a worker.
         stroke : Stroke, optional
             What it shows on screen already.
-        large : bool
-            Whether it takes long enough to be written in a worker.
         done : callable, optional
             Called once it is written.
         """
 
-        def write(layer: AnnotationLayer) -> None:
-            layer.commit(build(layer))
+        def write(layer: AnnotationLayer) -> Job[None]:
+            yield from layer.commit_job(build(layer))
 
-        self._do(text, write, stroke, large, done)
+        self._do(text, write, stroke, done)
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -134,19 +131,19 @@ class History(QObject):
         if last is None and not self.undo_text():
             notify.tell("There is nothing to undo")
             return
-        self._do("Undo", lambda layer: layer.undo())
+        self._do("Undo", lambda layer: layer.undo_job())
 
     def redo(self) -> None:
         """Do the last change that was taken back once more."""
         if not self._waiting and not self.redo_text():
             notify.tell("There is nothing to redo")
             return
-        self._do("Redo", lambda layer: layer.redo())
+        self._do("Redo", lambda layer: layer.redo_job())
 
     def undo_text(self) -> str:
         """What would be undone; empty for nothing."""
         if self._waiting:
-            return self._waiting[-1].text
+            return self._waiting[-1].text if self._waiting[-1].stroke is not None else ""
         return next((step.text for step in reversed(self._steps()) if step.done), "")
 
     def redo_text(self) -> str:
@@ -160,8 +157,12 @@ class History(QObject):
             self._running.thread.join()
         waiting, self._waiting = list(self._waiting), deque()
         for change in waiting:
-            if not change.written:
-                change.write(change.layer)
+            if change.written:
+                continue
+            try:
+                run(change.write(change.layer))
+            except notify.EXPECTED as error:
+                notify.fail(change.text, error)
 
     def _steps(self) -> list[Any]:
         layer = self._session.annotations
@@ -170,34 +171,24 @@ class History(QObject):
     def _do(
         self,
         text: str,
-        write: Callable[[AnnotationLayer], object],
+        write: Callable[[AnnotationLayer], Job[Any]],
         stroke: Stroke | None = None,
-        large: bool = False,
         done: Callable[[], None] = lambda: None,
     ) -> None:
         layer = self._session.annotations
         if layer is None:
             notify.warn("Open a slide and a project first: there is no layer to write to.")
             return
-        self._waiting.append(Change(text, layer, write, stroke, large, done))
+        self._waiting.append(Change(text, layer, write, stroke, done))
         self._work()
 
     def _work(self) -> None:
-        while self._waiting and not self._waiting[0].busy:
+        if self._waiting and not self._waiting[0].busy:
             head = self._waiting[0]
             head.busy = True
-            if head.large:
-                self._running = self._runner.start(
-                    _job(head), head.text, lambda _: None, failed=self._failed
-                )
-                break
-            try:
-                head.write(head.layer)
-            except notify.EXPECTED as error:
-                self._failed(error)
-                return
-            self._waiting.popleft()
-            head.done()
+            self._running = self._runner.start(
+                _job(head), head.text, lambda _: None, failed=self._failed
+            )
         self.changed.emit()
 
     def _on_finished(self, running: RunningJob) -> None:
@@ -212,7 +203,10 @@ class History(QObject):
             self._waiting.popleft()
             head.done()
             self._work()
-        # Else it failed, and _failed is told next, or it was cancelled before it began: then it
+        elif running.cancelled and head.stroke is None:
+            self._waiting.popleft()
+            self.changed.emit()
+        # Else it failed, and _failed is told next; or a stroke was cancelled: it stays on screen,
         # waits for the next change, and undo takes it back.
 
     def _failed(self, error: BaseException) -> None:
@@ -230,7 +224,6 @@ class History(QObject):
 
 
 def _job(change: Change) -> Job[None]:
-    # In one piece on purpose: what was begun is written to its end, whoever presses cancel.
-    yield Progress(0, 1, f"Writing {change.text}")
-    change.write(change.layer)
+    yield Progress(0, 0, change.text)
+    yield from change.write(change.layer)
     change.written = True

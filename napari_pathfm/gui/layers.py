@@ -122,7 +122,7 @@ class SlideLayers(QObject):
             return
         # The loader calls from its threads: only a flag is set there, the timer does the rest.
         loader: SegmentLoader = layer.metadata["pathfm"]["loader"]
-        loader.loaded.connect(lambda *_: self._waiting.add(layer), weak=False)
+        loader.loaded.connect(lambda *_: self._waiting.add(layer))
         self._session.show_slide(slide)
 
     def _on_removed(self, event: Any) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QStackedLayout,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -201,12 +201,12 @@ class MapDock(QWidget):
         row.addStretch(1)
         row.addWidget(QLabel("Colour by"))
         row.addWidget(self.color_by)
-        self._stack = QStackedLayout()
+        self._stack = QStackedWidget()
         self._stack.addWidget(self.message)
         self._stack.addWidget(self.view)
         column = QVBoxLayout(self)
         column.addLayout(row)
-        column.addLayout(self._stack, 1)
+        column.addWidget(self._stack, 1)
         column.addWidget(self.legend)
         column.addWidget(self.status)
 

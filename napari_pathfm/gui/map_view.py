@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from qtpy.QtCore import QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QPainter, QPainterPath, QPen
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPainterPath, QPen
 from qtpy.QtWidgets import QGraphicsPathItem, QWidget
 
 from .raster import Marks, rasterize
 
+LASSO_COLOR = "#f0e442"
 CLICK_PX = 12
 """A click farther than this from every point hits none."""
 
-_SMOOTH_PX = 500_000  # up to so many pixels of the screen, marks are drawn twice as large and halved
+CLICK_WAY_PX = 4
+"""A press that moves farther than this is a drag."""
+
+_SMOOTH_PX = 500_000  # on a smaller area of the screen marks are drawn twice as large and halved
 
 
 class PointCloud(pg.GraphicsObject):
@@ -47,66 +49,22 @@ class PointCloud(pg.GraphicsObject):
         view = self.getViewBox()
         if self.marks is None or view is None:
             return
-        ratio = painter.device().devicePixelRatioF()
+        device = painter.device()
+        ratio = device.devicePixelRatioF() if device is not None else 1.0
         pixels = view.width() * view.height() * ratio**2
         unit = max(1, round(ratio)) * (2 if pixels <= _SMOOTH_PX else 1)
         shape = max(1, round(view.height() * unit)), max(1, round(view.width() * unit))
         (x0, x1), (y0, y1) = view.viewRange()
         drawn = rasterize(self.marks, (x0, y0, x1, y1), shape, unit)
         image = QImage(
-            drawn.data, shape[1], shape[0], QImage.Format.Format_ARGB32_Premultiplied
+            drawn.tobytes(), shape[1], shape[0], QImage.Format.Format_ARGB32_Premultiplied
         )
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(QRectF(x0, y0, x1 - x0, y1 - y0), image)
 
 
-class _Box(pg.ViewBox):
-    """Turns gestures into a lasso, a click, or a movement of the view."""
-
-    def __init__(self, owner: MapView) -> None:
-        super().__init__(lockAspect=True, enableMenu=False)
-        self.disableAutoRange()
-        self.owner = owner
-        self.corners: list[tuple[float, float]] = []
-        self.line = QGraphicsPathItem()
-        pen = QPen(QColor("#f0e442"), 1.5)
-        pen.setCosmetic(True)
-        self.line.setPen(pen)
-        self.line.setBrush(QColor(240, 228, 66, 40))
-        self.addItem(self.line, ignoreBounds=True)
-
-    def mouseDragEvent(self, event: Any, axis: int | None = None) -> None:
-        event.accept()
-        if event.button() == Qt.MouseButton.LeftButton and self.owner.lasso:
-            self._draw(event)
-            return
-        moved = self.mapToView(event.lastPos()) - self.mapToView(event.pos())
-        self.translateBy(x=moved.x(), y=moved.y())
-
-    def _draw(self, event: Any) -> None:
-        if event.isStart():
-            start = self.mapToView(event.buttonDownPos())
-            self.corners = [(start.x(), start.y())]
-        here = self.mapToView(event.pos())
-        self.corners.append((here.x(), here.y()))
-        path = QPainterPath()
-        if not event.isFinish():
-            path.moveTo(*self.corners[0])
-            for corner in self.corners[1:]:
-                path.lineTo(*corner)
-        elif len(self.corners) > 2:
-            self.owner.lassoed.emit(np.array(self.corners), event.modifiers())
-        self.line.setPath(path)
-
-    def mouseClickEvent(self, event: Any) -> None:
-        if event.button() == Qt.MouseButton.LeftButton:
-            event.accept()
-            at = self.mapToView(event.pos())
-            self.owner.clicked.emit(at.x(), at.y(), event.modifiers())
-
-
 class MapView(pg.GraphicsView):
-    """Shows marks.
+    """Shows marks, and turns gestures into a lasso, a click, or a movement of the view.
 
     Attributes
     ----------
@@ -122,11 +80,20 @@ class MapView(pg.GraphicsView):
         super().__init__(parent, background=None)
         self.lasso = True
         self.setMinimumSize(160, 160)
+        self.setAccessibleName("Map of the tiles")
         self.cloud = PointCloud()
-        self.box = _Box(self)
+        self.box = pg.ViewBox(lockAspect=True, enableMenu=False)
+        self.box.disableAutoRange()
         self.box.addItem(self.cloud, ignoreBounds=True)
         self.setCentralItem(self.box)
-        self.setAccessibleName("Map of the tiles")
+        self._line = QGraphicsPathItem()
+        pen = QPen(QColor(LASSO_COLOR), 1.5)
+        pen.setCosmetic(True)
+        self._line.setPen(pen)
+        self.box.addItem(self._line, ignoreBounds=True)
+        self._button = Qt.MouseButton.NoButton
+        self._press = self._last = QPointF()  # in pixels of the widget
+        self._corners: list[QPointF] = []  # on the map, so that the wheel may zoom meanwhile
 
     def set_marks(self, marks: Marks | None) -> None:
         """Show other points; the view stays where it is."""
@@ -156,3 +123,50 @@ class MapView(pg.GraphicsView):
         distance: NDArray[np.float32] = ((marks.x - x) / across) ** 2 + ((marks.y - y) / down) ** 2
         best = int(distance.argmin())
         return best if distance[best] <= CLICK_PX**2 else None
+
+    def place(self, pixel: QPointF) -> QPointF:
+        """Turn a place in the widget into a place on the map."""
+        return self.box.mapSceneToView(self.mapToScene(pixel.toPoint()))
+
+    # pyqtgraph's own gestures drop moves that follow each other quickly, and errors in them.
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if self._button == Qt.MouseButton.NoButton:
+            self._button, self._corners = event.button(), []
+            self._press = self._last = event.position()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._button == Qt.MouseButton.NoButton:
+            return
+        way = (event.position() - self._press).manhattanLength()
+        if not self._corners:
+            if way <= CLICK_WAY_PX:
+                return
+            self._corners.append(self.place(self._press))
+        before, here = self.place(self._last), self.place(event.position())
+        self._last = event.position()
+        self._corners.append(here)
+        if self._draws():
+            path = self._line.path() if len(self._corners) > 2 else QPainterPath(self._corners[0])
+            path.lineTo(here)
+            self._line.setPath(path)
+        else:
+            self.box.translateBy(x=before.x() - here.x(), y=before.y() - here.y())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() != self._button:
+            return
+        draws, self._button = self._draws(), Qt.MouseButton.NoButton
+        self._line.setPath(QPainterPath())
+        if not self._corners and event.button() == Qt.MouseButton.LeftButton:
+            at = self.place(event.position())
+            self.clicked.emit(at.x(), at.y(), event.modifiers())
+        elif draws and len(self._corners) > 2:
+            corners = np.array([(corner.x(), corner.y()) for corner in self._corners])
+            self.lassoed.emit(corners, event.modifiers())
+
+    def _draws(self) -> bool:
+        return self.lasso and self._button == Qt.MouseButton.LeftButton

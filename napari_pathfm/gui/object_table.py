@@ -38,7 +38,7 @@ class ObjectTable(QWidget):
     jump = Signal(int)
     """An object was clicked."""
 
-    _store_changed = Signal()
+    _table_changed = Signal()
 
     def __init__(self, session: Session, history: History, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -85,7 +85,7 @@ class ObjectTable(QWidget):
             notify.tell("Select objects in the table first.")
             return
         text = f"delete {_objects(ids)}"
-        self._history.commit(text, lambda layer: layer.delete_edit(ids), large=len(ids) > 100)
+        self._history.commit(text, lambda layer: layer.delete_edit(ids))
 
     def classify_selected(self, class_id: int) -> None:
         """Give the selected objects a class: one edit."""
@@ -117,8 +117,7 @@ class ObjectTable(QWidget):
 
     def _connect(self) -> None:
         self._timer.timeout.connect(self.refresh)
-        self._store_changed.connect(self._timer.start)
-        self._history.changed.connect(self._timer.start)
+        self._table_changed.connect(self._timer.start)
         self._session.events.annotations.connect(self._on_annotations)
         self._session.events.classes.connect(self._on_classes)
         self.view.clicked.connect(self._on_clicked)
@@ -130,15 +129,15 @@ class ObjectTable(QWidget):
 
     def _on_annotations(self, *_: object) -> None:
         if self._store is not None:
-            self._store.changed.disconnect(self._on_layer_changed)
+            self._store.table_changed.disconnect(self._on_table_changed)
         self._store = self._session.annotations
         if self._store is not None:
-            self._store.changed.connect(self._on_layer_changed)
+            self._store.table_changed.connect(self._on_table_changed)
         self.refresh()
 
-    def _on_layer_changed(self, *_: object) -> None:
+    def _on_table_changed(self, *_: object) -> None:
         # Called in whatever thread writes.
-        self._store_changed.emit()
+        self._table_changed.emit()
 
     def _on_classes(self, *_: object) -> None:
         menu = self.class_button.menu()

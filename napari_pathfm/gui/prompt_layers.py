@@ -9,6 +9,7 @@ import numpy as np
 from napari import Viewer
 from napari.layers import Labels, Layer, Points, Shapes
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..analysis.segment import Candidate
@@ -28,6 +29,7 @@ SYMBOLS = {True: "disc", False: "x"}
 
 POINT_PX = 14.0
 LINE_PX = 2.5
+STRAY_PX = 6.0
 """Sizes on the screen."""
 
 
@@ -202,12 +204,24 @@ class PromptLayers(QObject):
         if self._pressed:
             return
         self._changed = False
-        if len(self.boxes.data) > 1:
-            self._quiet = True
-            self.boxes.selected_data = set(range(len(self.boxes.data) - 1))
-            self.boxes.remove_selected()
-            self._quiet = False
+        last = len(self.boxes.data) - 1
+        if last >= 0 and self._is_stray(np.asarray(self.boxes.data[last])):
+            self._remove_boxes({last})
+            return
+        if last > 0:
+            self._remove_boxes(set(range(last)))
         self.prompted.emit()
+
+    def _is_stray(self, corners: NDArray[np.floating]) -> bool:
+        """Whether a box is what napari makes of a click without a drag."""
+        size = np.ptp(corners[:, -2:], axis=0) / view_downsample(self._viewer, self.slide)
+        return bool((size < STRAY_PX).all())
+
+    def _remove_boxes(self, numbers: set[int]) -> None:
+        self._quiet = True
+        self.boxes.selected_data = numbers
+        self.boxes.remove_selected()
+        self._quiet = False
 
 
 def _one_color(color: str) -> DirectLabelColormap:

@@ -20,8 +20,7 @@ from ..models.base import Segmenter
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
-from .history import LARGE_PX
-from .keys import Keys, bind
+from .keys import Keys
 from .prompt_layers import POSITIVE, PromptLayers
 from .runner import Runner
 from .view import view_downsample
@@ -72,7 +71,7 @@ class Prompting(QObject):
             KeyCode.KeyN: self.next_object,
             KeyCode.Escape: self.cancel,
         }
-        bind(viewer, self.keys)
+        edit_window.add_keys(self.keys)
         session.events.annotations.connect(self._on_annotations)
         edit_window.active.changed.connect(self._on_class)
         self._on_annotations()
@@ -150,8 +149,7 @@ class Prompting(QObject):
             if self.candidate is candidate:
                 self.clear()
 
-        large = candidate.box_area > LARGE_PX
-        self._edits.history.commit("commit object", build, large=large, done=done)
+        self._edits.history.commit("commit object", build, done=done)
 
     def clear(self) -> None:
         """Forget prompts and answer."""
@@ -167,6 +165,7 @@ class Prompting(QObject):
             self.commit()
         else:
             self.clear()
+        self._edits.new_object()
 
     def cancel(self) -> None:
         """Stop segmenting; where nothing runs, forget prompts and answer."""
@@ -233,8 +232,7 @@ class Prompting(QObject):
             self.layers = None
         slide = self._session.slide
         if slide is not None and self._session.annotations is not None:
-            keys = {**self._edits.keys, **self.keys}
-            self.layers = PromptLayers(self._viewer, slide, keys, self)
+            self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
             self.layers.prompted.connect(self._on_prompted)
         self.changed.emit()
 

@@ -141,7 +141,7 @@ def _stamp(
 def stamp_of(
     symbol: int, radius: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Offsets ``dy, dx`` of a symbol's pixels, and which are not its rim. Row 0 is at the bottom."""
+    """Offsets ``dy, dx`` of a symbol's pixels (`dy` upwards), and which are not its rim."""
     dy, dx = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     y, x = dy / radius, dx / radius
     inside = {

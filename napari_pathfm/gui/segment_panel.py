@@ -101,9 +101,9 @@ class SegmentPanel(QWidget):
     def _hand_buttons(self) -> QGridLayout:
         edits = self._edits
         self.brush_button = _button(
-            "Brush", edits.paint, "Paint a new object, or more of the chosen one"
+            "Brush [D]", edits.paint, "Paint a new object, or more of the chosen one"
         )
-        self.eraser_button = _button("Eraser", edits.erase, "Take pixels away")
+        self.eraser_button = _button("Eraser [E]", edits.erase, "Take pixels away")
         self.new_button = _button(
             "New object [M]", edits.new_object, "The next stroke makes a new object"
         )

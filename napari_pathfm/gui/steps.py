@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QToolBox, QWidget
 
 from ..session import Session
@@ -16,19 +17,28 @@ class Panel(Protocol):
         """Why the step cannot be done yet; empty when it can."""
 
 
+STYLE = """
+QToolBox::tab { border: none; border-radius: 3px; background: rgba(128, 128, 128, 70); }
+QToolBox::tab:selected { font-weight: bold; background: rgba(128, 128, 128, 130); }
+QToolBox::tab:disabled { background: rgba(128, 128, 128, 25); }
+"""
+
+
 class Steps(QToolBox):
     """One page a step; the reason why a step is closed stands in its title."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._panels: list[tuple[str, Panel]] = []
-        for name in ("slide", "tissue", "grid", "embeddings", "annotations", "project", "classes"):
+        self.setStyleSheet(STYLE)
+        for name in ("slide", "grid", "embeddings", "labels", "annotations", "project"):
             getattr(session.events, name).connect(self.update_titles)
 
     def add(self, title: str, panel: QWidget) -> None:
         """Add the panel of the next step (a :class:`Panel`)."""
         area = QScrollArea()
         area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setWidget(panel)
         self._panels.append((f"{len(self._panels) + 1}  {title}", panel))  # type: ignore[arg-type]

@@ -12,19 +12,17 @@ from .history import Stroke
 from .label_codes import decode
 
 
-def stroke_of(
-    atoms: Sequence[Any], data: NDArray[np.int64], level: int, y: int, x: int
-) -> Stroke | None:
+def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Stroke | None:
     """Gather the pixels of one stroke, from mouse press to release.
+
+    The layer's data is not asked: napari tells of a polygon before it has drawn it.
 
     Parameters
     ----------
     atoms : sequence
         Value of napari's ``paint`` event: for each stamp, fill or polygon either an object with
-        ``slice_key`` and ``mask`` (``None``: all of it), or a tuple of pixel indices, old and new
-        values.
-    data : ndarray
-        ``(h, w)`` int64 codes on screen, after the stroke.
+        ``slice_key``, ``mask`` (``None``: all of it) and ``new_value``, or a tuple of pixel
+        indices, old and new values.
     level : int
         Level of the annotation layer that is shown.
     y, x : int
@@ -35,30 +33,41 @@ def stroke_of(
     Stroke or None
         ``None`` if nothing was painted.
     """
-    boxes = [_box(atom) for atom in atoms]
-    if not boxes:
+    parts = [_part(atom) for atom in atoms]
+    if not parts:
         return None
-    lows, highs = zip(*boxes, strict=True)
-    (top, left), (bottom, right) = np.min(lows, axis=0), np.max(highs, axis=0)
+    top, left = (min(part[axis] for part in parts) for axis in (0, 1))
+    bottom = max(part[0] + part[2].shape[0] for part in parts)
+    right = max(part[1] + part[2].shape[1] for part in parts)
     mask = np.zeros((bottom - top, right - left), bool)
-    for atom, ((y0, x0), (y1, x1)) in zip(atoms, boxes, strict=True):
-        part = mask[y0 - top : y1 - top, x0 - left : x1 - left]
-        if isinstance(getattr(atom, "slice_key", None), tuple):
-            part |= True if atom.mask is None else atom.mask
-        else:
-            rows, cols = atom[0]
-            mask[np.asarray(rows) - top, np.asarray(cols) - left] = True
-    ids = decode(data[top:bottom, left:right])
-    return Stroke(level, y + int(top), x + int(left), ids, mask) if mask.any() else None
+    ids = np.zeros(mask.shape, np.uint32)
+    for row, col, drawn, codes in parts:
+        here = np.s_[
+            row - top : row - top + drawn.shape[0], col - left : col - left + drawn.shape[1]
+        ]
+        mask[here] |= drawn
+        np.copyto(ids[here], decode(codes), where=drawn)
+    return Stroke(level, y + top, x + left, ids, mask) if mask.any() else None
 
 
-def _box(atom: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    key = getattr(atom, "slice_key", None)
-    if key is not None:
-        rows, cols = key
-        return (rows.start, cols.start), (rows.stop, cols.stop)
-    rows, cols = (np.asarray(one) for one in atom[0])
-    return (int(rows.min()), int(cols.min())), (int(rows.max()) + 1, int(cols.max()) + 1)
+Part = tuple[int, int, NDArray[np.bool_], NDArray[np.int64]]
+"""Row and column of its corner, the pixels drawn, and their codes (of one pixel, or of all)."""
+
+
+def _part(atom: Any) -> Part:
+    if hasattr(atom, "slice_key"):
+        rows, cols = atom.slice_key
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        mask = np.ones(shape, bool) if atom.mask is None else atom.mask
+        return rows.start, cols.start, mask, np.array([[atom.new_value]], np.int64)
+    indices, _, value = atom
+    ys, xs = (np.asarray(axis).ravel() for axis in indices)
+    row, col = int(ys.min()), int(xs.min())
+    mask = np.zeros((int(ys.max()) - row + 1, int(xs.max()) - col + 1), bool)
+    codes = np.zeros(mask.shape, np.int64)
+    mask[ys - row, xs - col] = True
+    codes[ys - row, xs - col] = value
+    return row, col, mask, codes
 
 
 def lay_over(ids: NDArray[np.uint32], stroke: Stroke, level: int, y: int, x: int) -> None:

@@ -23,9 +23,11 @@ from ..io.reader import SlideReader, open_slide
 from ..io.samples import Sample, sample_slide_job
 from ..session import Session
 from . import notify
+from .annotate import EditWindow
 from .layers import SlideLayers
 from .overlays import Overlays
 from .picking import Picker
+from .prompting import Prompting
 from .runner import Runner
 
 UNIT_SECONDS = 0.04
@@ -70,6 +72,8 @@ class Workspace(QObject):
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
+        self.edit_window = EditWindow(viewer, self.session, self.runner, self)
+        self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
         app = QApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
@@ -123,6 +127,7 @@ class Workspace(QObject):
 
     def close(self) -> None:
         """Stop the jobs, leaving every store in order, and let go of the project."""
+        self.edit_window.history.flush()
         self.runner.shutdown()
         if self.session.project is not None:
             self.session.project.close()
@@ -208,7 +213,12 @@ _workspaces: WeakKeyDictionary[Viewer, Workspace] = WeakKeyDictionary()
 
 
 def workspace(viewer: Viewer) -> Workspace:
-    """Return the workspace of a viewer, made at the first call."""
+    """Return the workspace of a viewer, made at the first call.
+
+    Plugins get a proxy of the viewer that wraps all its parts anew at each access; the workspace
+    lives as long as the viewer itself and belongs to that.
+    """
+    viewer = getattr(viewer, "__wrapped__", viewer)
     if viewer not in _workspaces:
         _workspaces[viewer] = Workspace(viewer)
     return _workspaces[viewer]

@@ -53,7 +53,6 @@ class Database:
         # WAL needs memory shared between processes, which network file systems do not give.
         mode = "DELETE" if on_network(path) else "WAL"
         self._connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
-        self._connection.execute("PRAGMA synchronous = FULL")  # a committed edit survives power cuts
         self._connection.execute("PRAGMA foreign_keys = ON")
         upgrade(self._connection)
 
@@ -63,13 +62,15 @@ class Database:
             return self._connection.execute(sql, values).fetchall()
 
     @contextmanager
-    def transaction(self, action: str) -> Iterator[Database]:
+    def transaction(self, action: str, lazy: bool = False) -> Iterator[Database]:
         """Everything inside happens, or nothing.
 
         Parameters
         ----------
         action : str
             Begin of the error's message: ``"The classes could not be saved"``.
+        lazy : bool
+            Do not wait for the disk: it outlives the process, but maybe not a power cut.
 
         Raises
         ------
@@ -77,6 +78,7 @@ class Database:
             The disk is full, the project is read-only, ...
         """
         with self._lock, explained(action):
+            self._connection.execute(f"PRAGMA synchronous = {'NORMAL' if lazy else 'FULL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self

@@ -94,7 +94,7 @@ class Journal:
         rows = self._database.rows(
             "SELECT height, width FROM layers WHERE slide_id = ? AND name = ?", self._key
         )
-        return rows[0] if rows else None  # type: ignore[return-value]
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def record(self, edit: Edit, changes: Iterable[PackedChange], author: str) -> Operation:
         """Write a new edit, whole or not at all; what was undone before it is dropped.
@@ -124,7 +124,9 @@ class Journal:
             )
             return self._operate(number, "do", edit.objects)
 
-    def switch(self, number: int, direction: Direction, objects: Iterable[ObjectChange]) -> Operation:
+    def switch(
+        self, number: int, direction: Direction, objects: Iterable[ObjectChange]
+    ) -> Operation:
         """Record that an edit is undone or done again; `objects` as they are to be applied."""
         with self._database.transaction(f"The {direction} could not be saved") as database:
             database.execute(
@@ -194,7 +196,9 @@ class Journal:
 
     def mark_applied(self, operation: int) -> None:
         """Note that the chunks of all operations up to this one are on disk."""
-        with self._database.transaction("The edit could not be finished") as database:
+        # Should a power cut take this row, the edit is applied once more: no need to wait for
+        # the disk.
+        with self._database.transaction("The edit could not be finished", lazy=True) as database:
             database.execute(
                 "UPDATE layers SET applied = ? WHERE slide_id = ? AND name = ?",
                 (operation, *self._key),
@@ -270,8 +274,20 @@ def _to_row(row: ObjectRow) -> tuple[Any, ...]:
 
 
 def _from_row(row: tuple[Any, ...]) -> ObjectRow:
-    *facts, corrected, author, area, y0, x0, y1, x1 = row
-    return ObjectRow(*facts, bool(corrected), author, area, (y0, x0, y1, x1))
+    number, class_id, how, model, prompts, score, corrected, author, area, *box = row
+    y0, x0, y1, x1 = box
+    return ObjectRow(
+        number,
+        class_id,
+        how,
+        model,
+        prompts,
+        score,
+        bool(corrected),
+        author,
+        area,
+        (y0, x0, y1, x1),
+    )
 
 
 def _to_json(row: ObjectRow | None) -> str | None:

@@ -109,14 +109,15 @@ class LevelArray:
         IndexError
             The index is neither whole numbers nor slices.
         """
-        (rows, row_rest), (cols, col_rest), (_, rest) = self._ranges(key)
+        (rows, row_rest), (cols, col_rest), channels = self._ranges(key)
         if len(rows) * len(cols) > LARGEST:
             raise ValueError(
                 f"{len(rows)} x {len(cols)} pixels are too many to be read in one piece. "
                 "Take a smaller region or a coarser level."
             )
         region = self.region(rows.start, cols.start, len(rows), len(cols))
-        return region[row_rest, col_rest, rest]
+        part: NDArray[np.uint8] = region[row_rest, col_rest, channels]
+        return part
 
     def region(self, y: int, x: int, height: int, width: int) -> RGB:
         """Return a region inside the level as it is now, and ask for what is missing."""
@@ -189,26 +190,27 @@ class LevelArray:
         downsamples = self._facts.downsample, coarser._facts.downsample
         return coarser_pixels(start, stop, *downsamples, coarser.shape[axis])
 
-    def _ranges(self, key: Index | tuple[Index, ...]) -> list[tuple[range, Any]]:
-        # For each axis the range to read, and what is left to be applied to what was read.
-        keys = list(key) if isinstance(key, tuple) else [key]
+    def _ranges(
+        self, key: Index | tuple[Index, ...]
+    ) -> tuple[tuple[range, Any], tuple[range, Any], Any]:
+        # What to read of rows and columns, each with what is left to be applied to that, and the
+        # index of the channels.
+        keys: list[Any] = list(key) if isinstance(key, tuple) else [key]
         if Ellipsis in keys:
             place = keys.index(Ellipsis)
             keys[place : place + 1] = [slice(None)] * (4 - len(keys))
         keys += [slice(None)] * (3 - len(keys))
-        if len(keys) != 3:
-            raise IndexError(f"a level has 3 axes, not {len(keys)}")
-        return [_range(k, length) for k, length in zip(keys, self.shape, strict=True)]
+        if len(keys) != 3 or Ellipsis in keys:
+            raise IndexError("a level has 3 axes, and an index may hold one ellipsis")
+        return _range(keys[0], self.shape[0]), _range(keys[1], self.shape[1]), keys[2]
 
 
-def _range(key: Index, length: int) -> tuple[range, Any]:
+def _range(key: Any, length: int) -> tuple[range, Any]:
     if isinstance(key, slice):
         start, stop, step = key.indices(length)
         if step < 1:
             raise IndexError("a level can only be read forwards; turn the result round instead")
         return range(start, max(start, stop)), slice(None, None, step)
-    if isinstance(key, EllipsisType):
-        raise IndexError("an index may hold one ellipsis only")
     number = operator.index(key)
     if not -length <= number < length:
         raise IndexError(f"index {number} lies outside an axis of {length}")

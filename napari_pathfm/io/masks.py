@@ -21,10 +21,11 @@ from psygnal import Signal
 
 from ..core.edits import CHUNK, Edit, ObjectChange, ObjectRow
 from ..core.jobs import Job, run
-from .chunks import ChunkPyramid, Ids, PackedChange, check_layer_name, chunks_in, packed
+from .chunks import Ids, PackedChange, chunks_in, packed
 from .errors import ProjectError, explained
 from .journal import HistoryStep, Journal, Operation
-from .painting import Paint, Tally, changes_of, union
+from .mask_pyramid import ChunkPyramid
+from .painting import Paint, Tally, changes_of, erasure, union
 from .project import Project
 
 __all__ = ["AnnotationLayer", "HistoryStep", "layer_names"]
@@ -66,9 +67,10 @@ class AnnotationLayer:
         )
         self.levels = self._pyramid.shapes
         self._objects = self._journal.objects()
-        self._next_id = max(self._journal.largest_id(), *self._objects, 0, 0) + 1
+        self._next_id = max(self._journal.largest_id(), max(self._objects, default=0)) + 1
         self._behind = False
         self._writing = threading.RLock()
+        self._numbering = threading.Lock()
 
     @classmethod
     def open(
@@ -92,13 +94,14 @@ class AnnotationLayer:
         ProjectError
             The name cannot be used, the layer has another shape, or it cannot be written.
         """
-        check_layer_name(name)
+        _check_name(name)
+        shape = (int(shape[0]), int(shape[1]))
         with _opening:
+            _register(project, slide_id, name, shape)
             opened = _layers.setdefault(project, WeakValueDictionary())
             layer = opened.get((slide_id, name))
             if layer is None:
-                _register(project, slide_id, name, (int(shape[0]), int(shape[1])))
-                layer = cls(project, slide_id, name, (int(shape[0]), int(shape[1])))
+                layer = cls(project, slide_id, name, shape)
                 layer._prepare()
                 opened[slide_id, name] = layer
             return layer
@@ -123,7 +126,8 @@ class AnnotationLayer:
         ValueError
             All 2**32 - 1 ids are used.
         """
-        with self._writing:
+        # A lock of its own: the window must not wait for what is being written.
+        with self._numbering:
             if self._next_id >= 1 << 32:
                 raise ValueError("this layer has no free id left: make another layer")
             self._next_id += 1
@@ -200,7 +204,7 @@ class AnnotationLayer:
         """
         if not 0 <= level < len(self.levels):
             raise ValueError(f"level must lie between 0 and {len(self.levels) - 1}, not {level}")
-        paint = Paint(y, x, _checked_ids(ids), _checked_mask(mask, np.shape(ids)), 2**level)
+        paint = Paint.of(y, x, ids, mask, 2**level)
         return self._drawn([paint], text, rows, by_hand)
 
     def delete_edit(self, ids: Iterable[int]) -> Edit:
@@ -214,10 +218,8 @@ class AnnotationLayer:
         rows = self._rows(ids)
         doomed = np.array([row.id for row in rows], np.uint32)
         places = {place: None for row in rows for place in chunks_in(*row.box)}
-        paints = (self._erasure(place, doomed) for place in places)
-        text = f"delete object {rows[0].id}" if len(rows) == 1 else f"delete {len(rows)} objects"
-        edit = self._drawn(paints, text, {}, False)
-        return edit
+        paints = (erasure(place, self._level0(*place), doomed) for place in places)
+        return self._drawn(paints, f"delete {_counted(rows)}", {}, False)
 
     def class_edit(self, ids: Iterable[int], class_id: int) -> Edit:
         """Make the edit that gives objects a class; 0 takes it away.
@@ -229,12 +231,9 @@ class AnnotationLayer:
         """
         if not 0 <= class_id <= 254:
             raise ValueError(f"a class id lies between 0 and 254, not {class_id}")
-        changes = [ObjectChange(row, row.with_(class_id=class_id)) for row in self._rows(ids)]
-        changes = [change for change in changes if change.before != change.after]
-        what = f"object {changes[0].before.id}" if len(changes) == 1 and changes[0].before else (
-            f"{len(changes)} objects"
-        )
-        return Edit(self.name, f"class {class_id} for {what}", (), tuple(changes))
+        rows = [row for row in self._rows(ids) if row.class_id != class_id]
+        changes = tuple(ObjectChange(row, row.with_(class_id=class_id)) for row in rows)
+        return Edit(self.name, f"class {class_id} for {_counted(rows)}", (), changes)
 
     def commit(self, edit: Edit) -> None:
         """Do an edit and keep it, whole or not at all.
@@ -321,8 +320,7 @@ class AnnotationLayer:
         record: Callable[[], Operation],
     ) -> Job[None]:
         with explained("The edit could not be saved"):
-            blobs = ((change.row, change.col, change.after_blob) for change in changes)
-            staged = yield from self._pyramid.stage(blobs, len(changes))
+            staged = yield from self._pyramid.stage(changes, len(changes))
             try:
                 operation = record()
             except BaseException:
@@ -344,13 +342,12 @@ class AnnotationLayer:
         for change in objects:
             if change.after is not None:
                 self._objects[change.after.id] = change.after
-                self._next_id = max(self._next_id, change.after.id + 1)
+                with self._numbering:
+                    self._next_id = max(self._next_id, change.after.id + 1)
             elif change.before is not None:
                 self._objects.pop(change.before.id, None)
 
-    def _tell(
-        self, changes: tuple[PackedChange, ...], objects: tuple[ObjectChange, ...]
-    ) -> None:
+    def _tell(self, changes: tuple[PackedChange, ...], objects: tuple[ObjectChange, ...]) -> None:
         if objects:
             self.table_changed.emit()
         if changes:
@@ -376,8 +373,7 @@ class AnnotationLayer:
         for operation in operations:
             edit = self._journal.load(operation.edit)
             changes = _packed(edit.inverse() if operation.direction == "undo" else edit)
-            blobs = ((change.row, change.col, change.after_blob) for change in changes)
-            staged = run(self._pyramid.stage(blobs, len(changes), thorough=True))
+            staged = run(self._pyramid.stage(changes, len(changes), thorough=True))
             self._pyramid.publish(staged)
             if operation.number and not self._project.read_only:
                 self._journal.mark_applied(operation.number)
@@ -396,7 +392,9 @@ class AnnotationLayer:
             return True
         # The same pixels may have been compressed by another version.
         now, before = self._pyramid.chunk(0, change.row, change.col), change.before
-        return now is not None and before is not None and np.array_equal(now, before)
+        if now is None or before is None:
+            return now is before
+        return np.array_equal(now, before)
 
     def _drawn(
         self, paints: Iterable[Paint], text: str, rows: Mapping[int, ObjectRow], by_hand: bool
@@ -413,12 +411,6 @@ class AnnotationLayer:
 
     def _level0(self, row: int, col: int) -> Ids | None:
         return self._pyramid.chunk(0, row, col)
-
-    def _erasure(self, place: tuple[int, int], doomed: Ids) -> Paint:
-        chunk = self._level0(*place)
-        found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else np.isin(chunk, doomed)
-        nothing = np.broadcast_to(np.uint32(0), found.shape)
-        return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
 
     def _rows(self, ids: Iterable[int]) -> list[ObjectRow]:
         numbers = dict.fromkeys(int(number) for number in ids)
@@ -460,23 +452,24 @@ def _register(project: Project, slide_id: str, name: str, shape: tuple[int, int]
         )
 
 
+def _check_name(name: str) -> None:
+    """Refuse a layer's name that cannot be a folder.
+
+    Raises
+    ------
+    ProjectError
+        With what is allowed.
+    """
+    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
+        raise ProjectError(
+            f"{name!r} cannot be the name of an annotation layer: take letters, digits, spaces "
+            "and dashes."
+        )
+
+
+def _counted(rows: list[ObjectRow]) -> str:
+    return f"object {rows[0].id}" if len(rows) == 1 else f"{len(rows)} objects"
+
+
 def _packed(edit: Edit) -> tuple[PackedChange, ...]:
     return tuple(packed(change) for change in edit.chunks)
-
-
-def _checked_ids(ids: NDArray[np.integer]) -> Ids:
-    ids = np.asarray(ids)
-    if ids.ndim != 2 or ids.dtype.kind not in "iub":
-        raise ValueError(f"ids must be (h, w) whole numbers, not {ids.shape} {ids.dtype}")
-    if ids.dtype != np.uint32 and ids.size and (ids.min() < 0 or ids.max() >= 1 << 32):
-        raise ValueError("ids must lie between 0 and 2**32 - 1")
-    return ids.astype(np.uint32, copy=False)
-
-
-def _checked_mask(mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if mask is None:
-        return np.ones(shape, bool)
-    mask = np.asarray(mask, bool)
-    if mask.shape != shape:
-        raise ValueError(f"mask must be {shape} as the ids, not {mask.shape}")
-    return mask

@@ -39,6 +39,25 @@ class Paint:
     mask: NDArray[np.bool_]
     factor: int
 
+    @classmethod
+    def of(
+        cls,
+        y: int,
+        x: int,
+        ids: NDArray[np.integer],
+        mask: NDArray[np.bool_] | None,
+        factor: int,
+    ) -> Paint:
+        """Check what a user gave; no mask means everywhere.
+
+        Raises
+        ------
+        ValueError
+            The shapes disagree, or an id is out of range.
+        """
+        numbers = _checked_ids(ids)
+        return cls(int(y), int(x), numbers, _checked_mask(mask, numbers.shape), factor)
+
     def box(self, shape: tuple[int, int]) -> Box:
         """Part of a layer that it can change, level-0 pixels; empty (all 0) for no part."""
         rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
@@ -77,9 +96,7 @@ class Tally:
     gained: dict[int, int] = field(default_factory=dict)
     boxes: dict[int, Box] = field(default_factory=dict)
 
-    def count(
-        self, old: Ids, new: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]
-    ) -> None:
+    def count(self, old: Ids, new: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]) -> None:
         """Count changed pixels: ``(K,)`` ids before and after, ``(K,)`` level-0 positions."""
         for number, pixels in _counts(old):
             self.lost[number] = self.lost.get(number, 0) + pixels
@@ -187,6 +204,13 @@ def changes_of(
         yield change if drawn <= _UNPACKED else packed(change)
 
 
+def erasure(place: tuple[int, int], chunk: Ids | None, doomed: Ids) -> Paint:
+    """Draw 0 over some objects in the chunk at ``(row, column)``."""
+    found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else np.isin(chunk, doomed)
+    nothing = np.zeros(found.shape, np.uint32)
+    return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
+
+
 def union(one: Box | None, other: Box) -> Box:
     """Smallest box that holds both; `other` where there is no `one`."""
     if one is None:
@@ -229,3 +253,21 @@ def _boxes(
     )
     for number, *box in zip(values[starts].tolist(), *(c.tolist() for c in corners), strict=True):
         yield number, (box[0], box[1], box[2], box[3])
+
+
+def _checked_ids(ids: NDArray[np.integer]) -> Ids:
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.dtype.kind not in "iub":
+        raise ValueError(f"ids must be (h, w) whole numbers, not {ids.shape} {ids.dtype}")
+    if ids.dtype != np.uint32 and ids.size and (ids.min() < 0 or ids.max() >= 1 << 32):
+        raise ValueError("ids must lie between 0 and 2**32 - 1")
+    return ids.astype(np.uint32, copy=False)
+
+
+def _checked_mask(mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if mask is None:
+        return np.ones(shape, bool)
+    mask = np.asarray(mask, bool)
+    if mask.shape != shape:
+        raise ValueError(f"mask must be {shape} as the ids, not {mask.shape}")
+    return mask

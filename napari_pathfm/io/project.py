@@ -16,7 +16,7 @@ from .database import Database
 from .errors import ProjectError, explained
 from .locks import FileLock
 
-__all__ = ["Project", "ProjectError", "SlideRow", "default_project"]
+__all__ = ["Project", "ProjectError", "SlideRow", "default_project", "labelled_grids"]
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Project:
             "SELECT tile, class_id FROM tile_labels WHERE slide_id = ? AND grid_hash = ?",
             (slide_id, grid_hash),
         )
-        return dict(rows)  # type: ignore[arg-type]
+        return {int(tile): int(class_id) for tile, class_id in rows}
 
     def set_labels(self, slide_id: str, grid_hash: str, labels: Mapping[int, int]) -> None:
         """Label tiles of a grid; class 0 takes a label away, other tiles keep theirs."""
@@ -262,3 +262,12 @@ def default_project(slide_path: str | Path) -> Path:
     """Return the project folder of a slide that was given none: ``<slide>.pathfm`` beside it."""
     path = Path(slide_path).expanduser().absolute()
     return path.parent / f"{path.stem}.pathfm"
+
+
+def labelled_grids(project: Project, slide_id: str) -> list[str]:
+    """Return the hashes of the tile grids of a slide on which tiles are labelled."""
+    rows = project.database.rows(
+        "SELECT DISTINCT grid_hash FROM tile_labels WHERE slide_id = ? ORDER BY grid_hash",
+        (slide_id,),
+    )
+    return [str(name) for (name,) in rows]

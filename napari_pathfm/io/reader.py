@@ -162,7 +162,7 @@ class SlideReader:
         if y < 0 or x < 0 or bottom < y + out.shape[0] or right < x + out.shape[1]:
             out.fill(255)
         segment = self._source.segment
-        for row, col in segments_of(where, y, x, *out.shape[:2]):
+        for row, col in segments_of(where, y, x, bottom - y, right - x):
             top, left = row * tile_height, col * tile_width
             y0, y1 = max(y, top), min(bottom, top + tile_height)
             x0, x1 = max(x, left), min(right, left + tile_width)

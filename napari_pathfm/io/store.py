@@ -130,11 +130,12 @@ class FeatureStore:
         """
         if not self._lock.held:
             raise RuntimeError("append inside `with store.lock():` only")
-        tiles, vectors = np.array(tiles, np.int64), np.array(vectors, np.float32)
-        self._check(tiles, vectors)
-        self._done[tiles] = True
-        self._new_tiles.append(tiles)
-        self._new_vectors.append(vectors)
+        numbers: NDArray[np.int64] = np.array(tiles, np.int64)
+        rows: NDArray[np.float32] = np.array(vectors, np.float32)
+        self._check(numbers, rows)
+        self._done[numbers] = True
+        self._new_tiles.append(numbers)
+        self._new_vectors.append(rows)
         late = time.monotonic() - self._flushed_at >= FLUSH_SECONDS
         if late or sum(map(len, self._new_tiles)) >= FLUSH_ROWS:
             self.flush()

@@ -23,8 +23,8 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
     data : array-like
         ``(h, w)`` integers, or the levels of a pyramid of them, finest first.
     attributes : mapping
-        The layer's attributes; ``attributes["metadata"]["pathfm"]`` holds ``annotations`` and
-        ``classes`` for one of ours.
+        The layer's attributes; ``attributes["metadata"]["pathfm"]`` of one of ours holds its
+        ``annotations`` (an annotation layer) and its ``project``.
 
     Returns
     -------
@@ -41,9 +41,9 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
 
 def _features(data: Any, attributes: Mapping[str, Any]) -> Iterator[Feature]:
     ours = attributes.get("metadata", {}).get("pathfm", {})
-    layer = ours.get("annotations")
-    if isinstance(layer, AnnotationLayer):
-        return layer_features(layer, ours.get("classes", ()))
+    layer: AnnotationLayer | None = ours.get("annotations")
+    if layer is not None:
+        return layer_features(layer, ours["project"].classes(), layer.slide_id)
     levels = data if isinstance(data, list | tuple) else getattr(data, "levels", None)
     labels = np.asarray(levels[0] if levels is not None else data)
     if labels.ndim != 2:

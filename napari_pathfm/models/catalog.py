@@ -66,7 +66,7 @@ class CatalogEntry:
     loader: str
     arch: str = ""
     arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    weights: WeightsSource = WeightsSource()
+    weights: WeightsSource = field(default_factory=WeightsSource)
     keys: str = ""
     origin: str = ""
 
@@ -95,7 +95,13 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
         raise wrong("is no table")
     facts = {**table, "name": name}
     wanted: dict[str, str] = {f.name: str(f.type) for f in fields(EncoderSpec)}
-    others = {"loader": "str", "arch": "str", "arch_kwargs": "dict", "weights": "dict", "keys": "str"}
+    others = {
+        "loader": "str",
+        "arch": "str",
+        "arch_kwargs": "dict",
+        "weights": "dict",
+        "keys": "str",
+    }
     if missing := [key for key in (*wanted, "loader") if key not in facts]:
         raise wrong(f"lacks {', '.join(missing)}")
     if unknown := [key for key in facts if key not in wanted | others]:

@@ -63,9 +63,7 @@ def efficientnet_lite0(state: State) -> State:
 
     There blocks are numbered through; timm counts them by stage.
     """
-    places = [
-        (stage, block) for stage, count in enumerate(_LITE0_STAGES) for block in range(count)
-    ]
+    places = [(stage, block) for stage, count in enumerate(_LITE0_STAGES) for block in range(count)]
     renamed: State = {}
     for key, value in state.items():
         if key.startswith("_fc."):

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.jobs import Progress
+from .checkpoint import load_into, read_state
 from .device import default_device
 from .sam import SamSegmenter
-from .weights import WeightsSource, find_weights, load_into, read_state
+from .weights import WeightsSource, find_weights
 
 if TYPE_CHECKING:
     import torch

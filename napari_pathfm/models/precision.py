@@ -11,7 +11,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 COSINE_MEAN, COSINE_EACH = 0.999, 0.995
 """What the cosine to float32 must reach."""
 
-CALIBRATION_TILES = 8
-"""How many tiles are measured; fewer than half of that are not enough to judge by."""
+CALIBRATION_TILES, ENOUGH_TILES = 16, 4
+"""How many tiles are measured, and how many at least are needed to judge by."""
 
-_REPEATS = 3
+CALIBRATION_SECONDS = 5.0
+"""A network that is so slow that float32 alone takes longer is measured on fewer tiles."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Precision:
 FLOAT32 = Precision()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One precision, tried on the tiles.
 
@@ -63,15 +64,18 @@ class Trial:
     ----------
     precision : Precision
     seconds : float
-        For one batch of the tiles, the median of several.
+        For one tile, the median of several passes.
     cosine_mean, cosine_min : float
         To float32.
+    vectors : ndarray
+        ``(B, D)`` float32: what it gave for the first B tiles.
     """
 
     precision: Precision
     seconds: float
     cosine_mean: float
     cosine_min: float
+    vectors: NDArray[np.float32] = field(repr=False)
 
     @property
     def same(self) -> bool:
@@ -83,8 +87,12 @@ class Trial:
 class Calibrating(Protocol):
     """An encoder that finds its own best precision on the first tiles."""
 
-    def calibration(self, tiles: NDArray[np.uint8]) -> Generator[None, None, None]:
-        """Try each precision on the tiles; every ``next`` is one short unit of inference."""
+    @property
+    def calibrated(self) -> bool:
+        """Whether it has done so."""
+
+    def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
+        """Try each precision; every ``next`` is a unit of inference of at most `unit` tiles."""
 
 
 def candidates(device: str, convolutional: bool) -> tuple[Precision, ...]:
@@ -119,7 +127,7 @@ def convert(network: torch.nn.Module, precision: Precision) -> torch.nn.Module:
                 memo[id(parameter)] = made
     converted = copy.deepcopy(network, memo)
     if precision.channels_last:
-        converted = converted.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        converted = converted.to(memory_format=torch.channels_last)
     return converted
 
 
@@ -135,9 +143,9 @@ def autocast(device: str, precision: Precision) -> contextlib.AbstractContextMan
 def trial(
     precision: Precision,
     embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    tiles: NDArray[np.uint8],
-    reference: NDArray[np.float32],
-    too_slow: float,
+    parts: list[NDArray[np.uint8]],
+    reference: Trial | None = None,
+    to_beat: float = np.inf,
 ) -> Generator[None, None, Trial]:
     """Measure one precision; yields between passes, each of which is a unit of inference.
 
@@ -146,23 +154,34 @@ def trial(
     precision : Precision
     embed : callable
         Runs it on tiles.
-    tiles : ndarray
-        ``(B, H, W, 3)`` uint8.
-    reference : ndarray
-        ``(B, D)`` float32 from float32; empty if this is it.
-    too_slow : float
-        Seconds after which it cannot win any more: it is then not measured again.
+    parts : list of ndarray
+        ``(b, H, W, 3)`` uint8 each: the tiles, a unit at a time.
+    reference : Trial, optional
+        That of float32; absent for float32 itself.
+    to_beat : float
+        Seconds a tile of the best so far: once it is clearly slower, the rest is not measured.
     """
-    vectors = embed(tiles)  # the first pass also prepares kernels: it is not timed
+    embed(parts[0])  # prepares kernels, so it is not timed
     yield
-    seconds: list[float] = []
-    while len(seconds) < _REPEATS and (not seconds or min(seconds) < 1.5 * too_slow):
+    vectors: list[NDArray[np.float32]] = []
+    paces: list[float] = []
+    spent = 0.0
+    for part in parts:
         start = time.perf_counter()
-        embed(tiles)
-        seconds.append(time.perf_counter() - start)
+        vectors.append(embed(part))
+        seconds = time.perf_counter() - start
+        paces.append(seconds / len(part))
+        spent += seconds
         yield
-    cosines = cosine(vectors, reference) if len(reference) else np.ones(len(tiles))
-    return Trial(precision, float(np.median(seconds)), float(cosines.mean()), float(cosines.min()))
+        enough = sum(map(len, vectors)) >= ENOUGH_TILES
+        if enough and (spent > CALIBRATION_SECONDS or min(paces) > 1.5 * to_beat):
+            break
+    found = np.concatenate(vectors)
+    pace = float(np.median(paces))
+    if reference is None:
+        return Trial(precision, pace, 1.0, 1.0, found)
+    cosines = cosine(found, reference.vectors)
+    return Trial(precision, pace, float(cosines.mean()), float(cosines.min()), found)
 
 
 def fastest(trials: list[Trial]) -> Trial:
@@ -171,8 +190,9 @@ def fastest(trials: list[Trial]) -> Trial:
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Cosine of each row of `a` to that of `b`: ``(B, D)`` twice, gives ``(B,)``."""
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    """Cosine of each row of `a` to that of `b`, ``(B, D)`` both; as many as both have."""
+    rows = min(len(a), len(b))
+    x, y = np.asarray(a[:rows], np.float64), np.asarray(b[:rows], np.float64)
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     cosines: NDArray[np.float64] = (x * y).sum(1) / np.maximum(norms, 1e-12)
     return cosines

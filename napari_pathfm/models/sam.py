@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..core.jobs import Progress
 from ..core.prompts import Prompts
 from .base import ImageEmbedding, Segmentation
+from .checkpoint import load_into, read_state
 from .device import default_device, to_device
-from .weights import WeightsSource, find_weights, load_into, read_state
+from .weights import WeightsSource, find_weights
 
 if TYPE_CHECKING:
     import torch
@@ -266,7 +267,9 @@ class SamSegmenter:
                 f"not {np.shape(logits)}"
             )
         if logits is not None and "mask" not in self.answers:
-            raise ValueError(f"{self.name} does not take an earlier answer as a prompt: {self._hint}")
+            raise ValueError(
+                f"{self.name} does not take an earlier answer as a prompt: {self._hint}"
+            )
         for prompt in prompts:
             if not prompt:
                 raise ValueError(f"There is no prompt for an object yet: {self._hint}")

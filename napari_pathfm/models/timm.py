@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from ..core.embeddings import FeatureKey
 from ..core.jobs import Progress
 from . import precision as precisions
 from .base import EncoderSpec, ModelError
+from .checkpoint import file_hash, load_into, read_state
 from .device import default_device, to_device
 from .keys import MAPPINGS
 from .precision import FLOAT32, Precision, Trial
-from .weights import file_hash, find_weights, load_into, read_state
+from .weights import find_weights
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +159,7 @@ class TimmEncoder:
         MemoryError
             The device has not enough memory for that many at once.
         """
-        if not self.trials and len(tiles) >= precisions.CALIBRATION_TILES // 2:
+        if not self.calibrated:
             self.calibrate(tiles)
         return self._embed(self._network, self.precision, tiles)
 
@@ -169,42 +171,50 @@ class TimmEncoder:
                 return features.permute(0, 2, 3, 1)
             patches = features[:, self.spec.prefix_tokens :]
             side = self.spec.tile_px // self.spec.patch
-            return patches.unflatten(1, (side, side))
+            return patches.reshape(len(patches), side, side, -1)
 
         return self._forward(self._network, self.precision, tiles, grid)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether :attr:`precision` has been chosen on real tiles."""
+        return bool(self.trials)
 
     def calibrate(self, tiles: NDArray[np.uint8]) -> None:
         """Find the fastest precision on these tiles, in one go."""
         for _ in self.calibration(tiles):
             pass
 
-    def calibration(self, tiles: NDArray[np.uint8]) -> Generator[None, None, None]:
+    def calibration(self, tiles: NDArray[np.uint8], unit: int = 8) -> Generator[None, None, None]:
         """Try each precision on the first of the tiles; every ``next`` is one pass.
 
         Afterwards :attr:`precision` is the fastest that gives the same answers as float32, and
-        :attr:`trials` holds what was measured.
+        :attr:`trials` holds what was measured. With too few tiles to judge by it stays as it is.
+
+        Parameters
+        ----------
+        tiles : ndarray
+            ``(B, H, H, 3)`` uint8.
+        unit : int
+            Tiles of one pass.
         """
         tiles = tiles[: precisions.CALIBRATION_TILES]
+        if len(tiles) < precisions.ENOUGH_TILES:
+            return
+        parts = [tiles[start : start + unit] for start in range(0, len(tiles), unit)]
         original = best = self._network
-        none = np.zeros((0, self.spec.dim), np.float32)
-        reference = self._embed(original, FLOAT32, tiles)
-        yield
-        run = self._runner(original, FLOAT32)
-        trials = [(yield from precisions.trial(FLOAT32, run, tiles, none, np.inf))]
+        run = partial(self._embed, original, FLOAT32)
+        trials = [(yield from precisions.trial(FLOAT32, run, parts))]
         for precision in precisions.candidates(self.device, self.spec.prefix_tokens == 0):
             network = precisions.convert(original, precision)
-            run = self._runner(network, precision)
-            limit = precisions.fastest(trials).seconds
-            trials.append((yield from precisions.trial(precision, run, tiles, reference, limit)))
-            if precisions.fastest(trials) is trials[-1]:
+            run = partial(self._embed, network, precision)
+            to_beat = precisions.fastest(trials).seconds
+            measured = yield from precisions.trial(precision, run, parts, trials[0], to_beat)
+            trials.append(measured)
+            if precisions.fastest(trials) is measured:
                 best = network
         self._network, self.precision = best, precisions.fastest(trials).precision
         self.trials = tuple(trials)
-
-    def _runner(
-        self, network: Any, precision: Precision
-    ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-        return lambda tiles: self._embed(network, precision, tiles)
 
     def _embed(
         self, network: Any, precision: Precision, tiles: NDArray[np.uint8]

@@ -1,21 +1,17 @@
-"""Where weights come from, what they are (a hash), and how they get into a network."""
+"""Where weights come from: a file, a folder, an installed package, the hub or an address."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.jobs import Job, Progress, run
 from .base import ModelError
-from .keys import State, drop_training_only, unwrap
-
-if TYPE_CHECKING:
-    import torch
+from .checkpoint import file_hash, first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 SILENCE = 10.0
@@ -198,7 +194,7 @@ def _from_hub(name: str, source: WeightsSource, gate: str) -> Job[Path]:
     except (LocalEntryNotFoundError, HfHubHTTPError, RequestException, OSError) as error:
         raise ModelError(
             f"The weights of {name} ({source.hub}) cannot be fetched from the Hugging Face hub: "
-            f"{_first_line(error)} Check the network and try again. {_remedy(name)}"
+            f"{first_line(error)} Check the network and try again. {_remedy(name)}"
         ) from error
 
 
@@ -232,131 +228,3 @@ def _remedy(name: str) -> str:
         f"You can also put the file as {name}.safetensors (or .pth, .pt, .bin) into a folder and "
         "name that folder in PATHFM_MODELS, or give the file itself."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def file_hash(path: Path, digits: int = 16) -> str:
-    """Return the first hexadecimal digits of a file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:digits]
-
-
-def read_state(path: Path) -> State:
-    """Read parameters by name from a ``.safetensors`` file or a PyTorch checkpoint.
-
-    Containers and prefixes are taken off (:func:`napari_pathfm.models.keys.unwrap`).
-
-    Raises
-    ------
-    ModelError
-        The file is damaged, holds no parameters, or holds code (which is never run).
-    """
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if not isinstance(state, dict):
-        raise ModelError(f"{path} holds no parameters by name but a {type(state).__name__}.")
-    return {k: v for k, v in unwrap(state).items() if hasattr(v, "shape")}
-
-
-def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}. Download it again.") from error
-
-
-def _read_torch(path: Path) -> Any:
-    import pickle
-
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} is damaged or holds code besides numbers, which is not run. Use a file "
-            f"with parameters only, best a .safetensors one. ({_first_line(error)})"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} cannot be read as a PyTorch checkpoint: {_first_line(error)} "
-            "Download it again."
-        ) from error
-
-
-def load_into(network: torch.nn.Module, state: State, path: Path, name: str) -> None:
-    """Put every parameter in its place, in float32; the network may be on the meta device.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Gets the tensors themselves, not copies.
-    state : dict
-        Parameters by the network's own names; position embeddings of another size are resampled.
-    path : Path
-        Where they come from, for messages.
-    name : str
-        Name of the model, for messages.
-
-    Raises
-    ------
-    ModelError
-        Names or shapes differ; the message names the first ones.
-    """
-    import torch
-
-    expected = network.state_dict()
-    state = drop_training_only(state, set(expected))
-    state = resample_positions(state, network)
-    differences = list(_differences(state, expected))
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise ModelError(
-            f"{path} does not hold the weights of {name}: {'; '.join(differences[:3])}{more}. "
-            "Choose the file that belongs to this model."
-        )
-    ready = {
-        key: value.to(torch.float32) if value.is_floating_point() else value
-        for key, value in state.items()
-    }
-    network.load_state_dict(ready, strict=True, assign=True)
-    network.requires_grad_(False).eval()
-
-
-def _differences(state: State, expected: State) -> Iterator[str]:
-    for key in expected:
-        if key not in state:
-            yield f"{key} is missing"
-        elif tuple(state[key].shape) != tuple(expected[key].shape):
-            theirs, ours = tuple(state[key].shape), tuple(expected[key].shape)
-            yield f"{key} is {theirs} instead of {ours}"
-    for key in state:
-        if key not in expected:
-            yield f"{key} is unknown"
-
-
-def resample_positions(state: State, network: torch.nn.Module) -> State:
-    """Resample a ViT's position embeddings to the grid of the network, if they differ.
-
-    Only where both are square grids of the same width; otherwise the state stays as it is, and
-    the difference is named when it is loaded.
-    """
-    from timm.layers import resample_abs_pos_embed
-
-    positions, ours = state.get("pos_embed"), getattr(network, "pos_embed", None)
-    if positions is None or ours is None or positions.ndim != 3 or positions.shape == ours.shape:
-        return state
-    grid: tuple[int, int] = network.patch_embed.grid_size  # type: ignore[union-attr, assignment]
-    prefix = ours.shape[1] - grid[0] * grid[1]
-    side = round(max(0, positions.shape[1] - prefix) ** 0.5)
-    if side < 1 or side * side + prefix != positions.shape[1] or positions.shape[2] != ours.shape[2]:
-        return state
-    resampled = resample_abs_pos_embed(
-        positions.float(), new_size=list(grid), num_prefix_tokens=prefix
-    )
-    return {**state, "pos_embed": resampled}

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_pathfm.analysis.segment import (
-    MARGIN,
-    Candidate,
-    Crop,
-    CropCache,
-    commit_edit,
-    make_crop,
-    segment,
-)
+from napari_pathfm.analysis.crop import MARGIN, Crop, CropCache, make_crop
+from napari_pathfm.analysis.segment import Candidate, commit_edit, segment
 from napari_pathfm.core.inference import InferenceQueue
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.core.slide import Level
+from napari_pathfm.io.masks import AnnotationLayer
+from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 from napari_pathfm.models.base import ImageEmbedding, Segmentation
+from napari_pathfm.models.catalog import get_segmenter
 
 DISC = (900.0, 1300.0, 130.0)
 """A dark disc: y, x, radius."""
@@ -213,10 +211,10 @@ def test_prompts_that_cannot_be_answered_are_refused_with_a_remedy() -> None:
 
 
 def test_cancelled_while_it_waits_the_network_is_never_asked() -> None:
-    import threading
-
-    queue, release, segmenter = InferenceQueue(), threading.Event(), DarkSegmenter()
-    before = queue.submit(release.wait)
+    queue, segmenter = InferenceQueue(), DarkSegmenter()
+    begun, release = threading.Event(), threading.Event()
+    before = queue.submit(lambda: (begun.set(), release.wait()))
+    assert begun.wait(5)
     job = segment(DiscSlide(), box(), segmenter, queue=queue)
     for _ in range(3):
         next(job)
@@ -272,3 +270,76 @@ def test_another_mask_can_be_chosen() -> None:
     assert (other.mask == ~mask).all()
     assert other.score == pytest.approx(0.4)
     assert make_candidate(np.zeros((4, 4), bool)).level0_mask()[2].size == 0
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Iterator[AnnotationLayer]:
+    with Project.open(tmp_path / "project", author="ada") as project:
+        slide = DiscSlide()
+        project.add_slide(slide)
+        yield AnnotationLayer.open(project, slide.id, "regions", slide.levels[0].shape)
+
+
+def test_committing_makes_one_object_that_undo_takes_back(layer: AnnotationLayer) -> None:
+    candidate = run(segment(DiscSlide(), box(), DarkSegmenter(), 1.0))
+    layer.commit(commit_edit(layer, candidate, class_id=3, author="ada"))
+    (row,) = layer.objects.values()
+    y, x, radius = DISC
+    assert (row.class_id, row.how, row.model, row.author) == (3, "prompt", "dark", "ada")
+    assert row.score == pytest.approx(0.9)
+    assert json.loads(row.prompts)["box"] == pytest.approx([750, 1150, 1050, 1450])
+    assert row.area == pytest.approx(np.pi * radius**2, rel=0.02)
+    assert layer.read(0, int(y), int(x), 1, 1)[0, 0] == row.id
+    layer.undo()
+    assert not layer.objects
+    assert not layer.read(0, 0, 0, 2000, 3000).any()
+
+
+def test_without_overwriting_older_objects_keep_their_pixels(layer: AnnotationLayer) -> None:
+    candidate = run(segment(DiscSlide(), box(), DarkSegmenter(), 1.0))
+    layer.commit(commit_edit(layer, candidate, 1))
+    with pytest.raises(ValueError, match="nothing to commit"):
+        commit_edit(layer, candidate, 1, overwrite=False)
+    layer.commit(commit_edit(layer, candidate, 2))
+    (row,) = (row for row in layer.objects.values() if row.area)
+    assert row.class_id == 2
+
+
+def test_an_empty_mask_and_one_outside_the_slide_are_not_committed(layer: AnnotationLayer) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        commit_edit(layer, make_candidate(np.zeros((8, 8), bool)), 1)
+    with pytest.raises(ValueError, match="empty"):
+        commit_edit(layer, make_candidate(np.ones((8, 8), bool), y=-8), 1)
+
+
+def test_a_mask_over_the_edge_is_cut_off(layer: AnnotationLayer) -> None:
+    layer.commit(commit_edit(layer, make_candidate(np.ones((8, 8), bool), y=-3, x=2996), 1))
+    (row,) = layer.objects.values()
+    assert row.area == 5 * 4
+
+
+def test_a_huge_mask_is_committed_from_a_coarser_level(
+    layer: AnnotationLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_pathfm.analysis.segment.COMMIT_PX", 100_000)
+    candidate = run(segment(DiscSlide(), box(), DarkSegmenter(), 1.0))
+    layer.commit(commit_edit(layer, candidate, 1))
+    (row,) = layer.objects.values()
+    assert row.area == pytest.approx(np.pi * DISC[2] ** 2, rel=0.03)
+
+
+@pytest.mark.real
+def test_litemedsam_finds_a_gland_on_a_real_slide(material: Path) -> None:
+    slide = open_slide(material / "slides" / "CMU-1-Small-Region.svs")
+    segmenter, cache = get_segmenter("litemedsam"), CropCache()
+    asked = Prompts(box=np.array([800.0, 900.0, 1000.0, 1100.0]))
+    candidate = run(segment(slide, asked, segmenter, 1.0, cache))
+    y, x, mask = candidate.level0_mask()
+    assert mask.any()
+    assert y >= 760
+    assert x >= 860
+    assert y + mask.shape[0] <= 1040
+    assert x + mask.shape[1] <= 1140
+    run(segment(slide, asked, segmenter, 1.0, cache))
+    assert len(cache) == 1
+    slide.close()

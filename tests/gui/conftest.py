@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .stage import Stage
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,3 +25,14 @@ def wait(qtbot: Any) -> Callable[[Callable[[], bool]], None]:
         qtbot.waitUntil(condition, timeout=int(seconds * 1000))
 
     return until
+
+
+@pytest.fixture
+def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage]:
+    """A window over a small slide, with an edit window and real mouse events."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 800)
+    qtbot.wait(50)
+    made = Stage(viewer, tmp_path / "project")
+    yield made
+    made.close()

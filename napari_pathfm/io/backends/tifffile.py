@@ -35,7 +35,30 @@ UNSUPPORTED = {6: "old-style JPEG", 33003: "JPEG 2000 in YCbCr", 33004: "JPEG 20
 SEGMENT_SIDES = range(64, 4097)
 """Segments of other sides (strips, one-piece levels) would make random access slow."""
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it writes to stderr
+BROKEN_CHAIN = ("corrupted tag list", "invalid offset to page", "invalid page offset")
+
+_log = logging.getLogger("tifffile")
+_log.addHandler(logging.NullHandler())  # or it writes to stderr
+
+
+class _Complaints(logging.Handler):
+    """Hears that tifffile leaves out pages that it cannot read: it only says so in its log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.broken = False
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.broken |= any(words in record.getMessage() for words in BROKEN_CHAIN)
+
+    def __enter__(self) -> _Complaints:
+        _log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _log.removeHandler(self)
 
 
 class _File:
@@ -89,30 +112,23 @@ class TifffileBackend:
         self._path = path
         try:
             self._file: _File | None = _File(path)
-            with tiffslide.TiffSlide(path) as slide:
+            with _Complaints() as complaints, tiffslide.TiffSlide(path) as slide:
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
                 self._pages = [_describe(page) for page in pages]
+                ends = [_ends(page) for page in slide.ts_tifffile.pages]
                 self.associated_images = tuple(slide.associated_images)
         except FILE_ERRORS as error:
             raise SlideError(f"tiffslide cannot read it ({error})") from error
+        if complaints.broken:
+            raise TruncatedSlideError("its list of levels is cut off. Copy or download it again.")
         self.levels = make_levels(
             [page.shape[:2] for page in pages],
             [(page.tilelength, page.tilewidth) for page in pages],
         )
         self.mpp = believable_mpp(facts.get("tiffslide.mpp-y"), facts.get("tiffslide.mpp-x"))
         self.properties = {k: str(v) for k, v in facts.items() if v is not None}
-        self._check_complete()
-
-    def _check_complete(self) -> None:
-        assert self._file is not None
-        ends = np.concatenate([page.offsets + page.counts for page in self._pages])
-        missing = int((ends > self._file.size).sum())
-        if missing:
-            raise TruncatedSlideError(
-                f"{missing} of {len(ends)} segments lie beyond its end: the file is cut off. "
-                "Copy or download it again."
-            )
+        _check_complete(np.concatenate(ends), self._file.size)
 
     def segment(self, level: int, row: int, col: int) -> RGB:
         """See :meth:`Backend.segment`."""
@@ -185,3 +201,16 @@ def _describe(page: Any) -> _Page:
     tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
     offsets = np.asarray(page.dataoffsets, np.int64)
     return _Page(offsets, np.asarray(page.databytecounts, np.int64), page.keyframe.decode, tables)
+
+
+def _ends(page: Any) -> NDArray[np.int64]:
+    return np.asarray(page.dataoffsets, np.int64) + np.asarray(page.databytecounts, np.int64)
+
+
+def _check_complete(ends: NDArray[np.int64], size: int) -> None:
+    missing = int((ends > size).sum())
+    if missing:
+        raise TruncatedSlideError(
+            f"{missing} of {len(ends)} segments lie beyond its end: the file is cut off. "
+            "Copy or download it again."
+        )

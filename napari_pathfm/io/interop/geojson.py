@@ -82,7 +82,7 @@ def write_geojson(path: str | Path, features: Iterable[Feature]) -> Path:
         file.write('{"type": "FeatureCollection", "features": [')
         for number, feature in enumerate(features):
             file.write(",\n" if number else "\n")
-            json.dump(feature.as_dict(), file)
+            file.write(json.dumps(feature.as_dict()))  # json.dump is several times slower
         file.write("\n]}\n")
     return path
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+BAND = 64
+"""Rows of edges that are searched together."""
+
 UP_LEFT, UP_RIGHT, LOW_LEFT, LOW_RIGHT = 1, 2, 4, 8
 
 
@@ -81,8 +84,11 @@ def outline(strips: Sequence[NDArray[np.int64]]) -> tuple[Polygon, ...]:
     return _nest(rings)
 
 
+_TOUCHING = (UP_LEFT | LOW_RIGHT, UP_RIGHT | LOW_LEFT)
+"""Two pixels that touch at a corner only."""
+
 _IS_CORNER = np.array(
-    [bin(bits).count("1") in (1, 3) or bits in (6, 9) for bits in range(16)], bool
+    [bin(bits).count("1") in (1, 3) or bits in _TOUCHING for bits in range(16)], bool
 )
 
 
@@ -100,7 +106,7 @@ def _partners(
 
     Where two pixels touch at a corner, it stands twice, once for each of them.
     """
-    twice = np.isin(corners[:, 2], (UP_LEFT | LOW_RIGHT, UP_RIGHT | LOW_LEFT))
+    twice = np.isin(corners[:, 2], _TOUCHING)
     corners = np.repeat(corners, 1 + twice, axis=0)
     y, x, bits = corners.T
     copy = np.zeros(len(corners), np.int64)
@@ -121,8 +127,9 @@ def _rings(
     corners: NDArray[np.int64], across: NDArray[np.int64], along: NDArray[np.int64]
 ) -> list[_Ring]:
     place, bits = corners[:, :2], corners[:, 2]
+    touches = np.isin(bits, _TOUCHING)
     next_across, next_along = across.tolist(), along.tolist()
-    seen = np.zeros(len(corners), bool)
+    seen = [False] * len(corners)
     rings = []
     for start in range(len(corners)):
         if seen[start]:
@@ -133,7 +140,9 @@ def _rings(
             seen[at] = seen[other] = True
             loop += [at, other]
             at = next_along[other]
-        rings += [_ring(place, bits, part) for part in _simple_loops(place, loop)]
+        # Only where pixels touch at a corner can a ring meet itself.
+        parts = _simple_loops(place, loop) if touches[loop].any() else [loop]
+        rings += [_ring(place, bits, part) for part in parts]
     return rings
 
 
@@ -170,11 +179,12 @@ def _nest(rings: list[_Ring]) -> tuple[Polygon, ...]:
     rings = sorted(rings, key=lambda ring: tuple(ring.points[0].tolist()))
     shape_of = [-1 if ring.is_hole else number for number, ring in enumerate(rings)]
     if -1 in shape_of:
-        edges = _vertical_edges(rings)
+        bands = _bands(_vertical_edges(rings))
         for number, ring in enumerate(rings):
             if ring.is_hole:
                 y, x = ring.points[0]
-                shape_of[number] = shape_of[_ring_left_of(edges, int(y) - 1, int(x))]
+                beside = _ring_left_of(bands[(y - 1) // BAND], int(y) - 1, int(x))
+                shape_of[number] = shape_of[beside]
     holes: dict[int, list[NDArray[np.int64]]] = {}
     for number, ring in enumerate(rings):
         if ring.is_hole:
@@ -196,6 +206,18 @@ def _vertical_edges(rings: list[_Ring]) -> NDArray[np.int64]:
         x = begin[upright, 1]
         edges.append(np.stack([low, high, x, np.full_like(x, number)], 1))
     return np.concatenate(edges)
+
+
+def _bands(edges: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Edges by the bands of :data:`BAND` rows that they cross."""
+    first, last = edges[:, 0] // BAND, (edges[:, 1] - 1) // BAND
+    times = last - first + 1
+    edge = np.repeat(np.arange(len(edges)), times)
+    band = first[edge] + np.arange(len(edge)) - np.repeat(times.cumsum() - times, times)
+    order = np.argsort(band, kind="stable")
+    names, starts = np.unique(band[order], return_index=True)
+    parts = np.split(edges[edge[order]], starts[1:])
+    return dict(zip(names.tolist(), parts, strict=True))
 
 
 def _ring_left_of(edges: NDArray[np.int64], y: int, x: int) -> int:

@@ -85,7 +85,7 @@ class Gland:
                 power, order = power * unit, order + 1
             turned = power.real * np.float32(np.cos(phase)) - power.imag * np.float32(np.sin(phase))
             outline += np.float32(amplitude) * turned
-        return outline * np.float32(self.radius) - distance
+        return np.asarray(outline * np.float32(self.radius) - distance, np.float32)
 
     def outline(self, angle: Array) -> Array:
         """Radius of the outline at angles in radians (0 along x, growing towards y)."""
@@ -149,7 +149,7 @@ class Anatomy:
         lobe = np.float32(0.17) - np.sqrt(down * down + across * across)
         lobe = lobe + np.float32(0.04) * self._fat_edge(y, x)
         spots = (self._fat_spots(y, x) - np.float32(1.6)) * np.float32(900)
-        return np.maximum(lobe * np.float32(self._size), spots)
+        return np.asarray(np.maximum(lobe * np.float32(self._size), spots), np.float32)
 
     def fat(self, y: Array, x: Array, box: Box) -> Array | None:
         """Distance inwards from the membrane of an adipocyte, negative elsewhere.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,17 +56,26 @@ class Noise:
         return self._scaled(np.einsum("nij,ni,nj->n", values, row_weights, col_weights))
 
     def _on_grid(self, y: Array, x: Array) -> Array:
-        """Interpolate axis by axis: two matrix products instead of sixteen look-ups a pixel."""
-        (rows, down), (cols, across) = self._matrix(y), self._matrix(x)
-        return self._scaled(down @ uniform(self.seed, rows[:, None], cols) @ across.T)
+        """Interpolate axis by axis, with sparse products: four look-ups a pixel, not sixteen.
 
-    def _matrix(self, at: Array) -> tuple[Whole, Array]:
+        (A dense product would be left to BLAS, whose threads spin and whose sums differ from one
+        machine to another.)
+        """
+        (rows, down), (cols, across) = self._matrix(y), self._matrix(x)
+        wide = across @ uniform(self.seed, rows, cols[:, None])
+        return self._scaled(down @ np.ascontiguousarray(wide.T))
+
+    def _matrix(self, at: Array) -> tuple[Whole, Any]:
+        """Lattice points of an axis, and the sparse matrix from them to positions."""
+        from scipy.sparse import csr_array
+
         taps, weights = self._taps(at)
-        first = int(taps.min())
-        lattice = np.arange(first, int(taps.max()) + 1)
-        matrix = np.zeros((len(at), len(lattice)), np.float32)
-        np.put_along_axis(matrix, taps - first, weights, axis=1)
-        return lattice, matrix
+        first, last = int(taps.min()), int(taps.max())
+        starts = np.arange(0, taps.size + 1, 4)
+        matrix = csr_array(
+            (weights.ravel(), (taps - first).ravel(), starts), (len(at), last - first + 1)
+        )
+        return np.arange(first, last + 1), matrix
 
     def _taps(self, at: Array) -> tuple[Whole, Array]:
         """Four lattice points around each position, and their B-spline weights: ``(N, 4)``."""
@@ -85,6 +95,6 @@ class Noise:
         return taps, (weights / 6).astype(np.float32)
 
     @staticmethod
-    def _scaled(values: Array) -> Array:
+    def _scaled(values: NDArray[np.floating]) -> Array:
         # a uniform number has sd 0.289, and the spline leaves 0.479 of the variance on each axis
         return ((values - 0.5) / np.float32(0.138)).astype(np.float32, copy=False)

@@ -93,11 +93,12 @@ class Paint:
         pink += np.float32(0.1) * coarse + np.float32(0.035) * patches
         # clefts between bundles
         cleft = np.clip(-coarse - np.float32(1.15), 0, 1)
-        return np.asarray(np.clip(pink * (1 - cleft), 0.02, 1), np.float32)
+        return np.asarray(np.clip(pink * (1 - np.float32(0.6) * cleft), 0.12, 1), np.float32)
 
     def _fibre(self, phase: Array) -> Array:
         """Look a smooth random profile up, with its 4096 steps repeated without end."""
-        return self._fibres[(phase * np.float32(16)).astype(np.int32) & (len(self._fibres) - 1)]
+        step = (phase * np.float32(16)).astype(np.int32) & (len(self._fibres) - 1)
+        return np.asarray(self._fibres[step])
 
     def _gland(
         self,
@@ -177,11 +178,11 @@ class Paint:
 
 def _soft(depth: Array) -> Array:
     """Cover of a pixel by something whose edge lies `depth` pixels outwards: 0 to 1."""
-    return np.clip(depth / np.float32(1.6) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip(depth / np.float32(1.6) + np.float32(0.5), 0, 1), np.float32)
 
 
 def _smooth(values: NDArray[np.float64]) -> Array:
     """Turn white noise into a smooth closed profile of mean 0 and standard deviation 1."""
     steps = np.fft.fftfreq(len(values)) * len(values)
     smooth = np.fft.ifft(np.fft.fft(values) * np.exp(-((steps / 60) ** 2))).real
-    return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
+    return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)

@@ -74,7 +74,7 @@ def draw(
     with (
         replacing(path) as temporary,
         tempfile.TemporaryDirectory(prefix=".synthetic-", dir=path.parent) as scratch,
-        _LevelWriter(temporary, mpp, quality, bigtiff=np.prod(shape) > 4e9) as writer,
+        _LevelWriter(temporary, mpp, quality, bigtiff=shape[0] * shape[1] > 4e9) as writer,
     ):
         source: Callable[[int, int], RGB] = from_scene
         for number, level in enumerate(shapes):

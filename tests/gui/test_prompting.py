@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_pathfm.core.prompts import Prompts
+from napari_pathfm.gui.prompting import Prompting
+from napari_pathfm.models import catalog
+from napari_pathfm.models.base import ImageEmbedding, ModelError, Segmentation
+
+from .stage import DISCS, Stage
+
+Wait = Callable[[Callable[[], bool]], None]
+
+
+class DarkSegmenter:
+    """Answers with the dark disc under the prompts, exactly."""
+
+    name, device, input_px = "dark", "cpu", 256
+    answers = frozenset({"points", "box"})
+
+    def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        return ImageEmbedding(self.name, rgb.shape[:2], rgb)
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None = None,
+    ) -> Segmentation:
+        from scipy.ndimage import label
+
+        parts, _ = label(embedding.features[..., 0] < 150)
+        asked = prompts[0]
+        if asked.box is not None:
+            place = asked.box.reshape(2, 2).mean(0)
+        else:
+            place = asked.points[asked.positive][0]
+        number = parts[int(place[0]), int(place[1])]
+        mask = (parts == number) & (number > 0)
+        for point in asked.points[~asked.positive]:
+            mask[: int(point[0])] = False
+        return Segmentation(
+            np.stack([mask, ~mask, mask])[None],
+            np.array([[0.9, 0.5, 0.1]], np.float32),
+            np.zeros((1, 3, 256, 256), np.float32),
+        )
+
+
+@pytest.fixture
+def prompting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prompting]:
+    monkeypatch.setattr(catalog, "get_segmenter", lambda name, weights=None: DarkSegmenter())
+    made = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
+    stage.look(600, 1100, 1.5)
+    yield made
+    made.clear()
+
+
+def disc_iou(stage: Stage, number: int, disc: tuple[float, float, float]) -> float:
+    cy, cx, radius = disc
+    drawn = stage.store.read(0, 0, 0, 2500, 4000) == number
+    rows, cols = np.arange(2500) + 0.5, np.arange(4000) + 0.5
+    truth = (rows[:, None] - cy) ** 2 + (cols[None] - cx) ** 2 < radius**2
+    return float((drawn & truth).sum() / (drawn | truth).sum())
+
+
+def draw_box(stage: Stage, disc: tuple[float, float, float]) -> None:
+    y, x, radius = disc
+    reach = radius + 20
+    stage.drag([(y - reach, x - reach), (y, x), (y + reach, x + reach)])
+
+
+def test_a_box_is_answered_at_once_and_committed_by_its_key(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    assert prompting.layers is not None
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.layers.scratch.visible
+    assert not stage.store.objects, "the object in work is not yet one of the layer"
+    y, x, radius = DISCS[0]
+    seen = prompting.layers.scratch
+    assert seen.get_value((y * stage.scale, x * stage.scale), world=True) == 1
+    assert not seen.get_value((y * stage.scale, (x + radius + 9) * stage.scale), world=True)
+    stage.press("2")
+    stage.press("C")
+    wait(lambda: len(stage.store.objects) == 1)
+    (row,) = stage.store.objects.values()
+    assert (row.class_id, row.how, row.model, row.author) == (2, "prompt", "dark", "ada")
+    assert disc_iou(stage, row.id, DISCS[0]) > 0.95
+    wait(lambda: prompting.candidate is None)
+    assert not len(prompting.layers.boxes.data)
+    assert not prompting.layers.scratch.visible
+    assert str(prompting.layers.boxes.mode) == "add_rectangle", "the next box at once"
+    draw_box(stage, DISCS[1])
+    wait(lambda: prompting.candidate is not None)
+    stage.press("N")
+    wait(lambda: len(stage.store.objects) == 2)
+    stage.press("Control+Z")
+    wait(lambda: len(stage.store.objects) == 1)
+
+
+def test_points_have_signs_that_differ_in_shape_and_colour(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    assert prompting.layers is not None
+    y, x, _ = DISCS[1]
+    prompting.point_mode()
+    stage.click(y, x)
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.candidate is not None
+    whole = prompting.candidate.mask.sum() * prompting.candidate.downsample**2
+    stage.press("T")
+    assert not prompting.positive
+    stage.click(y, x + 30)
+    wait(lambda: len(prompting.candidate.prompts.points) == 2)  # type: ignore[union-attr]
+    assert prompting.candidate.prompts.positive.tolist() == [True, False]
+    assert prompting.candidate.mask.sum() * prompting.candidate.downsample**2 < 0.7 * whole
+    np.testing.assert_allclose(prompting.candidate.prompts.points, [[y, x], [y, x + 30]], atol=2)
+    points = prompting.layers.points
+    assert [str(symbol) for symbol in points.symbol] == ["disc", "x"]
+    assert points.border_color[0].tolist() == [0, 1, 0, 1]
+    assert points.border_color[1].tolist() == [1, 0, 0, 1]
+    assert points.face_color[:, 3].tolist() == [0, 0]
+    stage.press("Shift+C")
+    assert prompting.candidate is None
+    assert not len(points.data)
+    assert not stage.store.objects
+
+
+def test_keys_of_ours_win_on_every_layer_of_ours(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    assert prompting.layers is not None
+    layers = prompting.layers
+    for layer in (stage.edits.layer, layers.boxes, layers.points, layers.scratch):
+        stage.viewer.layers.selection.active = layer
+        before = prompting.positive
+        stage.press("T")
+        assert prompting.positive != before
+        stage.press("B")
+        assert stage.viewer.layers.selection.active is layers.boxes
+        assert str(layers.boxes.mode) == "add_rectangle"
+    stage.viewer.layers.selection.active = stage.image
+    stage.press("P")
+    assert stage.viewer.layers.selection.active is layers.points
+
+
+def test_a_new_box_supersedes_and_a_click_without_drag_is_no_box(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    assert prompting.layers is not None
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    draw_box(stage, DISCS[1])
+    wait(lambda: prompting.candidate is not None and prompting.candidate.prompts.extent[1] > 1200)
+    assert len(prompting.layers.boxes.data) == 1
+    prompting.clear()
+    stage.click(300, 1000)
+    assert not prompting.layers.prompts()
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_the_prompts_stay(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def missing(name: str, weights: Any = None) -> None:
+        raise ModelError("There are no weights: download them.")
+
+    monkeypatch.setattr(catalog, "get_segmenter", missing)
+    monkeypatch.setattr(
+        "napari_pathfm.gui.notify.fail", lambda what, error: told.append(str(error))
+    )
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: len(told) >= 1)
+    assert set(told) == {"There are no weights: download them."}
+    assert prompting.layers is not None
+    assert prompting.layers.prompts()
+
+
+def test_leaving_the_slide_takes_the_layers_away(stage: Stage, prompting: Prompting) -> None:
+    stage.session.show_slide(None)
+    assert [layer.name for layer in stage.viewer.layers] == [stage.image.name]
+    prompting.segment()
+    prompting.commit()
+    assert prompting.layers is None

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from napari_pathfm.core.edits import AnnotationClass
+from napari_pathfm.gui.annotate import EditWindow
+from napari_pathfm.gui.prompting import Prompting
+from napari_pathfm.gui.segment_panel import SegmentPanel
+from napari_pathfm.session import Session
+
+from .stage import DISCS, Stage
+
+Wait = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def panel(stage: Stage, qtbot: object) -> Iterator[SegmentPanel]:
+    prompting = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
+    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits)
+    qtbot.addWidget(made)  # type: ignore[attr-defined]
+    made.show()
+    stage.look(600, 1100, 1.5)
+    yield made
+    prompting.clear()
+
+
+def test_it_says_why_it_cannot_work_yet(stage: Stage, panel: SegmentPanel) -> None:
+    assert panel.blocked() == ""
+    stage.session.annotations = None
+    assert "project" in panel.blocked()
+    stage.session.show_slide(None)
+    assert "slide" in panel.blocked()
+
+
+def test_litemedsam_from_box_to_object_with_the_buttons(
+    stage: Stage, panel: SegmentPanel, wait: Wait
+) -> None:
+    assert panel.segmenter.currentText() == "litemedsam"
+    panel.box_button.click()
+    y, x, radius = DISCS[0]
+    reach = radius + 15
+    stage.drag([(y - reach, x - reach), (y, x), (y + reach, x + reach)])
+    wait(lambda: panel.commit_button.isEnabled())
+    assert "score" in panel.state.text()
+    assert not panel.point_button.isEnabled(), "litemedsam does not answer points alone"
+    assert "SAM" in panel.point_button.toolTip()
+    panel.commit_button.click()
+    wait(lambda: len(stage.store.objects) == 1)
+    (row,) = stage.store.objects.values()
+    assert row.area == pytest.approx(3.1416 * radius**2, rel=0.15)
+    wait(lambda: "commit" in panel.undo_button.text())
+    assert panel.undo_button.isEnabled()
+    panel.undo_button.click()
+    wait(lambda: panel.redo_button.isEnabled())
+    assert not stage.store.objects
+    panel.redo_button.click()
+    wait(lambda: len(stage.store.objects) == 1)
+
+
+def test_classes_are_added_renamed_recoloured_and_chosen(stage: Stage, panel: SegmentPanel) -> None:
+    classes = panel.classes
+    assert [classes.list.item(i).text() for i in range(2)] == ["tumor", "stroma"]
+    classes.add("fat", "#e69f00")
+    assert stage.session.classes[-1] == AnnotationClass(3, "fat", "#e69f00")
+    assert stage.edits.active.id == 3
+    item = classes.list.item(2)
+    item.setText("adipose")
+    assert stage.session.classes[-1].name == "adipose"
+    classes.list.item(2).setText("tumor")
+    assert stage.session.classes[-1].name == "adipose", "names stay apart"
+    classes.recolor(3, "#112233")
+    assert stage.session.classes[-1].color == "#112233"
+    stage.press("1")
+    assert classes.list.currentRow() == 0
+    classes.list.setCurrentRow(1)
+    assert stage.edits.active.id == 2
+
+
+def test_keys_stand_on_the_buttons(panel: SegmentPanel) -> None:
+    texts = [
+        button.text() for button in (panel.segment_button, panel.commit_button, panel.clear_button)
+    ]
+    assert texts == ["Segment [S]", "Commit [C]", "Clear [Shift+C]"]
+    assert panel.next_button.text() == "Next [N]"
+    assert "[T]" in panel.toggle_button.text()
+
+
+def test_a_window_without_a_slide_has_no_layers_of_ours(
+    make_napari_viewer: Callable[[], object], qtbot: object
+) -> None:
+    from napari_pathfm.gui.runner import Runner
+
+    viewer, session, runner = make_napari_viewer(), Session(), Runner()
+    edits = EditWindow(viewer, session, runner)
+    panel = SegmentPanel(session, runner, Prompting(viewer, session, runner, edits), edits)
+    qtbot.addWidget(panel)  # type: ignore[attr-defined]
+    assert panel.blocked()
+    for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):
+        button.click()
+    assert not viewer.layers

@@ -1,0 +1,186 @@
+"""Commands: what they print where, their exit codes, Ctrl+C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from napari_pathfm import terminal
+from napari_pathfm.__main__ import app
+from napari_pathfm.core.jobs import Progress
+
+
+def pathfm(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def answered(*arguments: str | Path) -> dict[str, object]:
+    """Run with ``--json`` and return the one object on stdout."""
+    result = pathfm(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("\n") == 1
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def slide(material: Path) -> Path:
+    return material / "slides" / "CMU-1-Small-Region.svs"
+
+
+@pytest.mark.real
+def test_info(slide: Path) -> None:
+    facts = answered("info", slide)
+    assert facts["shape"] == [2967, 2220]
+    assert facts["mpp"] == pytest.approx(0.499)
+    assert "label" in facts["associated_images"]  # type: ignore[operator]
+    assert "0.499 µm" in pathfm("info", slide).stdout
+
+
+@pytest.mark.real
+def test_tissue(slide: Path, tmp_path: Path) -> None:
+    facts = answered("tissue", slide, "-o", tmp_path / "mask.png")
+    mask = np.array(Image.open(tmp_path / "mask.png"))
+    assert list(mask.shape) == facts["mask_shape"]
+    assert set(np.unique(mask)) <= {0, 255}
+    assert (mask == 255).mean() == pytest.approx(facts["tissue_fraction"])
+    assert 0.1 < facts["tissue_fraction"] < 1  # type: ignore[operator]
+
+
+@pytest.mark.real
+def test_embed_then_search(slide: Path, tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    first = pathfm("embed", slide, "--project", project, "--tile-mpp", "1", "--json")
+    assert first.exit_code == 0, first.stderr
+    facts = json.loads(first.stdout)
+    assert facts["tiles"] > 10
+    assert facts["dim"] == 1280
+    assert f"{facts['tiles']}/{facts['tiles']}" in first.stderr
+    assert "tiles/s" in first.stderr
+    by_tile = answered("search", slide, "--tile", "5", "--project", project, "-k", "3")
+    hits = by_tile["hits"]
+    assert len(hits) == 3  # type: ignore[arg-type]
+    place = hits[0]  # type: ignore[index]
+    at = f"{place['y'] + 5},{place['x'] + 5}"
+    assert answered("search", slide, "--at", at, "--project", project)["tile"] == place["tile"]
+    assert "similarity" in pathfm("search", slide, "--tile", "5", "--project", project).stdout
+
+
+def test_models() -> None:
+    assert "Apache-2.0" in pathfm("models").stdout
+    assert {"encoders", "segmenters"} == set(answered("models"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["info"],
+        ["search", "a.svs"],
+        ["search", "a.svs", "--tile", "1", "--at", "2,3"],
+        ["search", "a.svs", "--at", "here"],
+        ["info", "a.svs", "--mpp", "900"],
+    ],
+)
+def test_wrong_usage(arguments: list[str]) -> None:
+    result = pathfm(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage" in result.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    try:
+        result = pathfm("--debug", "info", tmp_path / "a.svs")
+    finally:
+        terminal.debug = False
+    assert result.exception is not None
+    assert type(result.exception).__name__ == "SlideError"
+
+
+def test_lines_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with terminal.reporting("Embedding") as report:
+        report(Progress(0, 0, "Loading"))
+        for done in range(0, 101):
+            report(Progress(done, 100, "Embedding", "tiles"))
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "Loading"
+    assert lines[1].startswith("Embedding 0/100")
+    assert lines[-1].startswith("Embedding 100/100")
+    assert len(lines) == 3
+
+
+BAR = """
+import time
+from napari_pathfm.core.jobs import Progress
+from napari_pathfm.terminal import reporting
+with reporting("Embedding") as report:
+    for done in range(21):
+        report(Progress(done, 40, "Embedding", "tiles"))
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_bar_in_a_terminal() -> None:
+    import pty
+
+    outer, inner = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-c", BAR],
+        stderr=inner,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            part = os.read(outer, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(outer)
+    assert run.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "/40" in text
+    assert "tiles/s" in text
+    assert "left" in text
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_ctrl_c_keeps_what_is_stored(slide: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "napari_pathfm", "embed", str(slide), "--json"]
+    command += ["--project", str(tmp_path / "p"), "--tile-px", "64", "--tile-mpp", "0.5"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    heard = ""
+    started = time.monotonic()
+    while "tiles/s" not in heard and time.monotonic() - started < 120:
+        line = run.stderr.readline()
+        assert line, heard
+        heard += line
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert "go on from there" in err
+    facts = json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    )
+    assert facts["tiles"] > 500
