@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 MATERIAL = Path(__file__).resolve().parents[2] / "shared" / "material"
@@ -38,3 +39,7 @@ def material() -> Path:
 def synthetic() -> Path:
     """The synthetic slide of the repository, with exact truth beside it."""
     return Path(__file__).resolve().parents[1] / "sample_data" / "synthetic.tif"
+
+
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")

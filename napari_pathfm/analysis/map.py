@@ -166,20 +166,32 @@ def _reduce(vectors: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
 def _axes(centred: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
     """First principal axes of ``(S, D)`` centred vectors: ``(D, <= dims)``, widest first.
 
-    By subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061): for 1280 dimensions a
-    full decomposition takes seconds, and SciPy's partial one stops all other threads meanwhile.
+    By subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061) with products and small
+    decompositions only: larger ones take long, and stop all other threads meanwhile.
     """
-    size = centred.shape[1]
-    covariance = centred.T @ centred
-    start = np.random.default_rng(0).standard_normal((size, min(size, dims + 16)))
-    basis = np.linalg.qr(start.astype(np.float32))[0]
+    count, size = centred.shape
+    covariance: NDArray[np.float32] = centred.T @ centred
+    width = min(size, count, dims + 16)
+    start = np.random.default_rng(0).standard_normal((size, width), dtype=np.float32)
+    basis = _orthonormal(start)
     for _ in range(_ITERATIONS):
-        basis = np.linalg.qr(covariance @ basis)[0]
+        spread: NDArray[np.float32] = covariance @ basis
+        basis = _orthonormal(spread)
     _, turn = np.linalg.eigh(basis.T @ covariance @ basis)
     axes = basis @ turn[:, : -dims - 1 : -1]
     # An axis has no direction of its own: fix it, so that a map is never mirrored by chance.
     strongest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)
     return np.ascontiguousarray(axes * np.where(strongest < 0, -1, 1), np.float32)
+
+
+def _orthonormal(basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns ``(D, K)`` that span the same, at right angles and of length 1."""
+    for _ in range(2):  # the second round takes away what rounding left in the first
+        wide = basis.astype(np.float64)
+        squares, turn = np.linalg.eigh(wide.T @ wide)
+        scale = np.sqrt(np.maximum(squares, squares[-1] * 1e-12 + 1e-300))
+        basis = (wide @ (turn / scale)).astype(np.float32)
+    return basis
 
 
 def _exact_neighbors(

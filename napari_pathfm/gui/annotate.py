@@ -6,9 +6,7 @@ when the camera rests, and turns each stroke of napari's own tools into one edit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from .history import History, Stroke
 from .keys import REDO, UNDO, Keys, bind
 from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
 from .layers import slide_scale
+from .place import STEP, Place, clipped, place_for
 from .runner import Runner
 from .strokes import lay_over, stroke_of
 from .view import Region, to_data, view_downsample, visible_region
@@ -35,62 +34,8 @@ NAME = "annotations"
 REST_MS = 120
 """The window is filled anew when the camera has rested so long."""
 
-MARGIN = 0.25
-"""Kept around the visible region on each side, as a part of it."""
-
 OBJECT_SHARE = 4
 """An object that is jumped to fills this part of the view, as its reciprocal."""
-
-STEP = 128
-"""Sides of the window are multiples of this, so that panning keeps its shape and its texture."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a window lies: upper left corner and size in pixels of a level."""
-
-    level: int
-    y: int
-    x: int
-    height: int
-    width: int
-
-    def holds(self, region: Region) -> bool:
-        """Whether a level-0 region lies inside."""
-        factor = 2**self.level
-        y0, x0, y1, x1 = region
-        return (
-            self.y * factor <= y0
-            and self.x * factor <= x0
-            and y1 <= (self.y + self.height) * factor
-            and x1 <= (self.x + self.width) * factor
-        )
-
-
-def place_for(layer: AnnotationLayer, region: Region, downsample: float) -> Place:
-    """Choose level and place of the window for a visible region.
-
-    Parameters
-    ----------
-    layer : AnnotationLayer
-    region : tuple of float
-        ``(y0, x0, y1, x1)`` level-0 pixels.
-    downsample : float
-        Level-0 pixels per pixel of the screen.
-    """
-    wanted = round(math.log2(max(downsample, 1.0)))
-    level = min(wanted, len(layer.levels) - 1)
-    height, width = layer.levels[level]
-    y, rows = _span(region[0] / 2**level, region[2] / 2**level, height)
-    x, cols = _span(region[1] / 2**level, region[3] / 2**level, width)
-    return Place(level, y, x, rows, cols)
-
-
-def _span(low: float, high: float, limit: int) -> tuple[int, int]:
-    size = math.ceil((high - low) * (1 + 2 * MARGIN) / STEP) * STEP
-    size = min(size, limit)
-    start = round((low + high - size) / 2)
-    return min(max(start, 0), limit - size), size
 
 
 class EditWindow(QObject):
@@ -156,8 +101,16 @@ class EditWindow(QObject):
         """Let further keys work on the viewer and on our layer, too."""
         self.keys = {**self.keys, **keys}
         bind(self._viewer, keys)
+        self._bind_layers()
+
+    def _bind_layers(self) -> None:
+        # The slide's own layer, too: an Image has other uses for the digits and for C.
+        for layer in self._viewer.layers:
+            shown = layer.metadata.get("pathfm", {}).get("slide")
+            if shown is not None and self._slide is not None and shown.id == self._slide.id:
+                bind(layer, self.keys)
         if self.layer is not None:
-            bind(self.layer, {**keys, KeyCode.Escape: self.cancel_tool})
+            bind(self.layer, {**self.keys, KeyCode.Escape: self.cancel_tool})
 
     # -- what the user does -------------------------------------------------------------------
 
@@ -289,9 +242,9 @@ class EditWindow(QObject):
         layer.events.selected_label.connect(self._on_selected_label)
         layer.events.mode.connect(self._finished)
         layer.mouse_drag_callbacks.append(self._on_press)
-        bind(layer, {**self.keys, KeyCode.Escape: self.cancel_tool})
         self.layer = layer
         self._viewer.add_layer(layer)
+        self._bind_layers()
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 
@@ -383,12 +336,15 @@ class EditWindow(QObject):
         if slide is None or store is None or self._pressed:
             return
         region = visible_region(self._viewer, slide)
-        if self._unfinished and self.place is not None and not _meet(self.place, region):
+        if self._unfinished and self.place is not None and not self.place.meets(region):
             self.cancel_tool()
         place = place_for(store, region, view_downsample(self._viewer, slide))
-        moved = self.place is None or place.level != self.place.level
-        if moved or self._stale or not self.place.holds(_clip(region, store.shape)):
+        same = self.place is not None and place.level == self.place.level
+        if self._stale or not same or not self._holds(clipped(region, store.shape)):
             self.refill()
+
+    def _holds(self, region: Region) -> bool:
+        return self.place is not None and self.place.holds(region)
 
     def _on_layer_changed(self, *_: object) -> None:
         # Called in whatever thread writes; what is being written by hand is on screen already.
@@ -403,24 +359,6 @@ class EditWindow(QObject):
 
 def _choose(active: ActiveClass, digit: int) -> Any:
     return lambda: active.choose_digit(digit)
-
-
-def _clip(region: Region, shape: tuple[int, int]) -> Region:
-    """Keep what of a region lies on the slide."""
-    y0, x0, y1, x1 = region
-    return max(y0, 0), max(x0, 0), min(y1, shape[0]), min(x1, shape[1])
-
-
-def _meet(place: Place, region: Region) -> bool:
-    """Whether a window and a level-0 region have anything in common."""
-    factor = 2**place.level
-    y0, x0, y1, x1 = region
-    return (
-        place.y * factor < y1
-        and place.x * factor < x1
-        and (place.y + place.height) * factor > y0
-        and (place.x + place.width) * factor > x0
-    )
 
 
 def _forget_history(layer: Labels) -> None:

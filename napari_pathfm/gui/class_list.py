@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from qtpy.QtCore import Qt
@@ -71,15 +72,15 @@ class ClassList(QWidget):
             notify.warn("A class needs a name of its own.")
             self._fill()
             return
-        self._change(class_id, name=name.strip())
+        self._change(class_id, lambda one: replace(one, name=name.strip()))
 
     def recolor(self, class_id: int, color: str) -> None:
         """Give a class another colour, ``"#rrggbb"``."""
-        self._change(class_id, color=color)
+        self._change(class_id, lambda one: replace(one, color=color))
 
-    def _change(self, class_id: int, **changes: str) -> None:
+    def _change(self, class_id: int, changed: Callable[[AnnotationClass], AnnotationClass]) -> None:
         self._session.classes = tuple(
-            replace(one, **changes) if one.id == class_id else one for one in self._session.classes
+            changed(one) if one.id == class_id else one for one in self._session.classes
         )
 
     def _fill(self, *_: object) -> None:

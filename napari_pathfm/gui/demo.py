@@ -82,7 +82,8 @@ class Demo:
         with self.driver.step("open"):
             self.dock.slide.open_requested.emit(self.path)
             self.driver.wait(lambda: self.place.session.slide is not None, "the slide", 60)
-        self.driver.wait(self._sharp, "a sharp view", 30)
+            self.driver.wait(self._sharp, "a sharp view", 30)
+        self.driver.wait(lambda: self.place.session.annotations is not None, "its masks", 60)
         self.driver.picture("slide")
 
     def find_tiles(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -23,6 +23,16 @@ from .object_model import ObjectModel
 
 SETTLE_MS = 150
 """Rows are read again when the layer has rested so long."""
+
+
+class _Rows(QTableView):
+    delete_pressed = Signal()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        if event is not None and event.key() == Qt.Key.Key_Delete:
+            self.delete_pressed.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class ObjectTable(QWidget):
@@ -45,7 +55,7 @@ class ObjectTable(QWidget):
         self._session, self._history = session, history
         self._store: AnnotationLayer | None = None
         self.model = ObjectModel()
-        self.view = QTableView()
+        self.view = _Rows()
         self.view.setModel(self.model)
         self.view.setSortingEnabled(True)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -122,9 +132,7 @@ class ObjectTable(QWidget):
         self._session.events.classes.connect(self._on_classes)
         self.view.clicked.connect(self._on_clicked)
         self.delete_button.clicked.connect(self.delete_selected)
-        shortcut = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.view)
-        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-        shortcut.activated.connect(self.delete_selected)
+        self.view.delete_pressed.connect(self.delete_selected)
         self._on_classes()
 
     def _on_annotations(self, *_: object) -> None:

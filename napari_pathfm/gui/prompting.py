@@ -9,7 +9,8 @@ from app_model.types import KeyCode, KeyMod
 from napari import Viewer
 from qtpy.QtCore import QObject, Signal
 
-from ..analysis.segment import Candidate, CropCache, commit_edit, segment
+from ..analysis.crop import CropCache
+from ..analysis.segment import Candidate, commit_edit, segment
 from ..core.edits import Edit
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts

@@ -36,7 +36,7 @@ def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Stroke | None
     parts = [_part(atom) for atom in atoms]
     if not parts:
         return None
-    top, left = (min(part[axis] for part in parts) for axis in (0, 1))
+    top, left = min(part[0] for part in parts), min(part[1] for part in parts)
     bottom = max(part[0] + part[2].shape[0] for part in parts)
     right = max(part[1] + part[2].shape[1] for part in parts)
     mask = np.zeros((bottom - top, right - left), bool)

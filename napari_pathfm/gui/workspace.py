@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari import Viewer
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication
 
 from ..core import inference
@@ -143,7 +143,13 @@ class Workspace(QObject):
         self.layers.add(slide, levels, loader)
 
     def _on_slide(self, slide: Slide | None) -> None:
-        if slide is None:
+        # The slide is on screen before its project is opened and its layers are made.
+        if slide is not None:
+            QTimer.singleShot(0, self._enter)
+
+    def _enter(self) -> None:
+        slide = self.session.slide
+        if slide is None or self.session.annotations is not None:
             return
         if self.session.project is None:
             self._use(self._default_project(slide.path))

@@ -98,10 +98,10 @@ class SegmentLoader:
 
     def request(self, level: int, places: Iterable[tuple[int, int]]) -> None:
         """Ask for segments ``(row, col)`` of a level instead of those of the last request."""
-        facts = self._slide.levels[level]
-        wanted = {(level, *place): _centre(facts, *place) for place in places}
         if level in self._whole:  # on its way since it was pinned
             return
+        facts = self._slide.levels[level]
+        wanted = {(level, *place): _centre(facts, *place) for place in places}
         with self._changed:
             self._wanted = {k: v for k, v in wanted.items() if k not in self._busy}
             self._changed.notify_all()

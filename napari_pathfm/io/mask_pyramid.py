@@ -168,8 +168,7 @@ class ChunkPyramid:
     def _rescued(self, level: int, row: int, col: int) -> Ids | None:
         if level == 0:
             return unpack(self._rescue(row, col))
-        children = [(2 * row + i, 2 * col + j) for i in (0, 1) for j in (0, 1)]
-        return self._halved(Staged(), level, children, None)
+        return self._halved(Staged(), level, _children(row, col), None)
 
     def _keep(self, place: Place, array: Ids | None) -> None:
         self._forget(place)
@@ -199,8 +198,8 @@ class ChunkPyramid:
         total : int
             How many there are.
         thorough : bool
-            Go up to the coarsest level even where nothing changes on the way: after an
-            interruption the levels may disagree.
+            Draw coarser chunks anew from all their children, up to the coarsest level: after an
+            interruption they may be missing or disagree.
         """
         staged = Staged()
         keep = total <= KEPT
@@ -214,7 +213,7 @@ class ChunkPyramid:
             for level in range(1, len(self.shapes)):
                 fresh = [
                     parent
-                    for parent, children in _families(fresh).items()
+                    for parent, children in _families(fresh, thorough).items()
                     if self._stage_parent(staged, (level, *parent), children, keep) or thorough
                 ]
                 yield Progress(total, total, "saving coarser levels", "chunks")
@@ -312,13 +311,17 @@ class ChunkPyramid:
 
 
 def _families(
-    chunks: Iterable[tuple[int, int]],
+    chunks: Iterable[tuple[int, int]], whole: bool
 ) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Group chunks by the chunk of the next coarser level that they are part of."""
+    """Group chunks by the chunk of the next coarser level; `whole`: with all their siblings."""
     families: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for row, col in chunks:
         families.setdefault((row // 2, col // 2), []).append((row, col))
-    return families
+    return {parent: _children(*parent) for parent in families} if whole else families
+
+
+def _children(row: int, col: int) -> list[tuple[int, int]]:
+    return [(2 * row + i, 2 * col + j) for i in (0, 1) for j in (0, 1)]
 
 
 def _size(array: Ids | None) -> int:

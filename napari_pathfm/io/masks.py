@@ -69,6 +69,8 @@ class AnnotationLayer:
         self._objects = self._journal.objects()
         self._next_id = max(self._journal.largest_id(), max(self._objects, default=0)) + 1
         self._behind = False
+        self._steps: list[HistoryStep] | None = None
+        self._recorded = 0
         self._writing = threading.RLock()
         self._numbering = threading.Lock()
 
@@ -311,7 +313,13 @@ class AnnotationLayer:
 
     def history(self) -> list[HistoryStep]:
         """Return all edits, oldest first; those that are undone come last."""
-        return self._journal.history()
+        # Kept, because the window asks often and must not wait while a large edit is recorded.
+        steps = self._steps
+        if steps is None:
+            recorded, steps = self._recorded, self._journal.history()
+            if recorded == self._recorded:
+                self._steps = steps
+        return list(steps)
 
     def _apply(
         self,
@@ -326,6 +334,7 @@ class AnnotationLayer:
             except BaseException:
                 self._pyramid.discard(staged)
                 raise
+        self._recorded, self._steps = self._recorded + 1, None
         self._update_table(objects)
         try:
             with explained("The pixels of an edit could not be written"):

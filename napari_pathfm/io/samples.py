@@ -25,7 +25,7 @@ CMU_SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
 CMU_ADDRESS = (
     "https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/CMU-1-Small-Region.svs"
 )
-SYNTHETIC_SHA256 = "88389baad1916f6a441bc2b9a26e5229e5819d29784cf882dced77bf7fb78805"
+SYNTHETIC_SHA256 = "a6cb3181bc40aab4d672a290834d117098e1cb02bf16ecd47d0da8f009ff8ee8"
 """Of ``sample_data/synthetic.tif`` in a checkout."""
 SYNTHETIC_SHAPE = (4096, 4096)
 

@@ -78,6 +78,7 @@ class Stage:
             [self.slide.read(i, 0, 0, *level.shape) for i, level in enumerate(self.slide.levels)],
             multiscale=True,
             rgb=True,
+            metadata={"pathfm": {"slide": self.slide}},
             **slide_transform(self.slide),
         )
         self.session.show_slide(self.slide)

@@ -162,7 +162,8 @@ def test_a_new_box_supersedes_and_a_click_without_drag_is_no_box(
     assert len(prompting.layers.boxes.data) == 1
     prompting.clear()
     stage.click(300, 1000)
-    assert not prompting.layers.prompts()
+    layers = prompting.layers
+    wait(lambda: not layers.prompts())
 
 
 def test_a_model_that_cannot_be_loaded_is_told_and_the_prompts_stay(

@@ -332,6 +332,18 @@ def interrupted(layer: AnnotationLayer, edit: Edit, settled: int) -> None:
             layer.commit(edit)
 
 
+def test_a_coarse_chunk_that_was_just_being_replaced_is_drawn_whole(project: Project) -> None:
+    layer = AnnotationLayer.open(project, "ab", "regions", SHAPE)
+    layer.commit(square(layer, 0, 0, 1100, 1))
+    interrupted(layer, square(layer, 0, 0, 100, 2), 1)
+    model = np.zeros(SHAPE, np.uint32)
+    model[:1100, :1100] = 1
+    model[:100, :100] = 2
+    del layer
+    (project.slide_store("ab") / "masks" / "regions" / "1" / "c" / "0" / "0").unlink()
+    check(AnnotationLayer.open(project, "ab", "regions", SHAPE), model)
+
+
 @pytest.mark.parametrize("settled", [0, 1, 2, 4, 5])
 def test_opening_finishes_what_was_interrupted(project: Project, settled: int) -> None:
     layer = AnnotationLayer.open(project, "ab", "regions", SHAPE)

@@ -144,7 +144,9 @@ def test_errors_of_a_server_are_told(good: str) -> None:
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert get(web_source(f"http://127.0.0.1:{port}/x", "gone")).failures == ("gone: no connection",)
+    assert get(web_source(f"http://127.0.0.1:{port}/x", "gone")).failures == (
+        "gone: no connection",
+    )
 
 
 def test_cancel_leaves_nothing(cache: Path) -> None:
@@ -163,7 +165,9 @@ def test_progress_is_in_bytes(good: str) -> None:
     assert seen[-1].unit == "bytes"
 
 
-def test_without_any_source_the_slide_is_drawn(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_without_any_source_the_slide_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
     monkeypatch.setattr(samples, "SYNTHETIC_SHA256", "not this checkout")
     monkeypatch.setattr(samples, "SYNTHETIC_SHAPE", (600, 600))
     assert get() == Sample(cache / "synthetic.tif", "drawn")
@@ -194,7 +198,8 @@ def _wheel_in(folder: Path) -> None:
     with zipfile.ZipFile(folder / "apackage-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("apackage/slide.svs", CONTENT)
         wheel.writestr(
-            "apackage-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: apackage\nVersion: 1.0\n"
+            "apackage-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: apackage\nVersion: 1.0\n",
         )
         wheel.writestr(
             "apackage-1.0.dist-info/WHEEL",

@@ -35,7 +35,7 @@ def draw(
     """Write a synthetic slide of any size; its truth is ``Scene(shape, seed)``.
 
     A job: run it with :func:`napari_pathfm.core.jobs.run`. The file appears complete or not at
-    all. Memory stays below 100 MiB whatever the shape; a temporary file of 3/16 byte a pixel lies
+    all. Memory does not grow with the shape; a temporary file of 3/16 byte a pixel lies
     beside it meanwhile.
 
     Parameters
