@@ -125,6 +125,7 @@ class EditWindow(QObject):
     def new_object(self) -> None:
         """The next stroke makes a new object of the active class."""
         if self._store is not None and self.layer is not None:
+            self.highlight(0)
             self._new = self._store.new_id()
             self._select(code_of(self._new, self.active.id))
 

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from multiprocessing.connection import Connection
+import subprocess
+import sys
 
 import numpy as np
 import psutil
 
 
-def model_memory_mib(encoder: str, segmenter: str | None = None) -> float:
-    """Resident memory that loading and running an encoder and a segmenter adds, in MiB.
+def model_memory_mib(encoder: str) -> float:
+    """Resident memory that an encoder and the default segmenter add to a process, in MiB.
 
-    A fresh process imports what they need, loads their weights and runs each once; the difference
-    of its memory before and at the peak is the answer. ``segmenter=None`` is the default one.
+    A fresh process imports what they need, loads their weights and runs each once; the answer is
+    the difference of its memory before and after.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        A model cannot be loaded.
     """
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(encoder, segmenter, send), daemon=True)
-    process.start()
-    send.close()
-    try:
-        return float(receive.recv())
-    finally:
-        process.join()
+    command = [sys.executable, "-m", __name__, encoder]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
 
 
-def _measure(encoder: str, segmenter: str | None, send: Connection) -> None:
+def _measure(encoder: str) -> float:
     from ..core.prompts import Prompts
     from ..models import catalog
 
@@ -35,8 +34,11 @@ def _measure(encoder: str, segmenter: str | None, send: Connection) -> None:
     side = network.spec.tile_px
     noise = np.random.default_rng(0).integers(0, 255, (8, side, side, 3), np.uint8)
     network.embed(noise)
-    prompter = catalog.get_segmenter(segmenter or catalog.DEFAULT_SEGMENTER)
+    prompter = catalog.get_segmenter(catalog.DEFAULT_SEGMENTER)
     seen = prompter.encode(noise[0])
     prompter.decode(seen, [Prompts(box=np.array([10.0, 10.0, 100.0, 100.0]))])
-    send.send((psutil.Process().memory_info().rss - before) / 2**20)
-    send.close()
+    return (psutil.Process().memory_info().rss - before) / 2**20
+
+
+if __name__ == "__main__":
+    print(_measure(sys.argv[1]))

@@ -16,6 +16,7 @@ from . import precision as precisions
 from .base import EncoderSpec, ModelError
 from .checkpoint import file_hash, load_into, read_state
 from .device import default_device, to_device
+from .folding import fold_batch_norms
 from .keys import MAPPINGS
 from .precision import FLOAT32, Precision, Trial
 from .weights import find_weights
@@ -49,6 +50,8 @@ def load(
     ModelError
         No weights, wrong weights, or a network that is not what the catalogue says.
     """
+    import torch
+
     spec = entry.spec
     path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
     state = read_state(path)
@@ -58,6 +61,8 @@ def load(
     if any(buffer.is_meta for _, buffer in _transient_buffers(network)):
         network = build(entry)  # calculated, not loaded: they need a real device
     load_into(network, state, path, spec.name)
+    if not spec.prefix_tokens:
+        fold_batch_norms(network, torch.zeros(1, 3, spec.tile_px, spec.tile_px))
     return TimmEncoder(spec, network, file_hash(path), device or default_device())
 
 
