@@ -19,10 +19,10 @@ from .analysis.search import TileScores
 from .analysis.tissue import TissueMask
 from .core.edits import AnnotationClass
 from .core.embeddings import Embeddings
-from .core.slide import Slide
 from .core.tiles import TileGrid
 from .io.masks import AnnotationLayer
 from .io.project import Project
+from .io.reader import SlideReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +49,9 @@ class Session:
     ----------
     project : Project or None
         Where everything is kept.
-    slides : tuple of Slide
+    slides : tuple of SlideReader
         What is open.
-    slide : Slide or None
+    slide : SlideReader or None
         The one that is worked on.
     tissue, grid, embeddings, coordinates
         Of that slide; each is cleared when one before it changes.
@@ -70,8 +70,8 @@ class Session:
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
     project: Project | None = None
-    slides: tuple[Slide, ...] = ()
-    slide: Slide | None = None
+    slides: tuple[SlideReader, ...] = ()
+    slide: SlideReader | None = None
     tissue: TissueMask | None = None
     grid: TileGrid | None = None
     embeddings: Embeddings | None = None
@@ -83,7 +83,7 @@ class Session:
     labels: NDArray[np.uint8] | None = None
     annotations: AnnotationLayer | None = None
 
-    def show_slide(self, slide: Slide | None) -> None:
+    def show_slide(self, slide: SlideReader | None) -> None:
         """Work on another slide (it joins :attr:`slides` if it is new)."""
         if slide is self.slide:
             return

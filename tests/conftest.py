@@ -18,7 +18,9 @@ WINDOW_PACKAGES = {"qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "napari", "su
 class _NoWindow(importlib.abc.MetaPathFinder):
     """Makes it impossible to import Qt, as on a machine that has none."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> None:
         if name.partition(".")[0] in WINDOW_PACKAGES:
             raise ModuleNotFoundError(f"No module named {name!r} (PATHFM_NO_QT is set)", name=name)
 

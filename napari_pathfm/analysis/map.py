@@ -213,7 +213,7 @@ def _exact_neighbors(
 def _descent_neighbors(
     vectors: NDArray[np.float32], neighbors: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    from pynndescent import NNDescent  # type: ignore[import-untyped]
+    from pynndescent import NNDescent
 
     indices, distances = NNDescent(
         vectors, n_neighbors=neighbors, random_state=seed, low_memory=True, compressed=False

@@ -87,8 +87,8 @@ class TissueMask:
         scale = np.array(self.shape) / self.mask.shape
         # the margin closes outlines of tissue that the slide's border cuts
         padded = np.pad(self.mask, 1).astype(np.float32)
-        contours = find_contours(padded, 0.5)  # type: ignore[no-untyped-call]
-        simple = [approximate_polygon(each, 0.6) for each in contours]  # type: ignore[no-untyped-call]
+        contours = find_contours(padded, 0.5)
+        simple = [approximate_polygon(each, 0.6) for each in contours]
         polygons = [np.clip((each - 0.5) * scale, 0, self.shape) for each in simple]
         return sorted((p for p in polygons if len(p) > 3), key=len, reverse=True)
 
@@ -243,7 +243,7 @@ def _threshold(stained: Density) -> float:
     if not stained.size or stained.max() <= LOWEST:
         return LOWEST
     values = np.minimum(stained, np.float32(0.6))
-    found = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    found = float(threshold_otsu(values))
     return min(max(found, LOWEST), HIGHEST)
 
 

@@ -236,7 +236,7 @@ class EditWindow(QObject):
             units=(unit, unit),
             opacity=0.5,
             colormap=class_colormap(self._session.classes),
-            metadata={"pathfm": {"annotations": slide.id}},
+            metadata={"pathfm": {"annotations": self._store, "project": self._session.project}},
         )
         layer.brush_size = 20
         layer.events.paint.connect(self._on_paint)

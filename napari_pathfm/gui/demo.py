@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,9 @@ class Demo:
                 self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
                 self.driver.wait(self._sharp, "a sharp view", 30)
                 self.driver.picture("prompt")
-                count = len(layer.objects)
+                steps = len(layer.history())
                 self.driver.press_key("C")
-                self.driver.wait(lambda n=count: len(layer.objects) > n, "the object", 60)
+                self.driver.wait(partial(_longer, layer, steps), "the object", 60)
 
     def correct(self) -> None:
         """Paint with the mouse, undo and redo."""
@@ -267,7 +268,7 @@ class Demo:
         return int(np.square(offset).sum(1).argmin())
 
     def _boxes(self) -> NDArray[np.float64]:
-        """Boxes round the largest dark objects near the middle of the tissue, level-0 pixels."""
+        """Boxes round the dark objects nearest to the middle of the tissue, level-0 pixels."""
         from scipy import ndimage
         from skimage.color import rgb2hed
         from skimage.filters import threshold_otsu
@@ -283,14 +284,18 @@ class Demo:
         y, x = max(0, int(y) - 400), max(0, int(x) - 400)
         stain = ndimage.gaussian_filter(rgb2hed(slide.read(level, y, x, 800, 800))[..., 0], 3)
         dark = label(stain > threshold_otsu(stain))
-        found = [r for r in regionprops(dark) if 300 < r.area < 8_000]
-        found.sort(key=lambda region: -region.area * region.solidity)
+        found = [r for r in regionprops(dark) if 300 < r.area < 8_000 and r.solidity > 0.6]
+        found.sort(key=lambda region: np.hypot(*(np.array(region.centroid) - 400)))
         if not found:
             raise DriverError("no dark object to segment near the middle of the tissue")
         boxes = np.array([region.bbox for region in found[:BOXES]], float)
         margin = 0.05 * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
         boxes += np.hstack([-margin, -margin, margin, margin])
-        return (boxes + [y, x, y, x]) * downsample
+        return (boxes + np.array([y, x, y, x])) * downsample
+
+
+def _longer(layer: AnnotationLayer, steps: int) -> bool:
+    return len(layer.history()) > steps
 
 
 def run_demo(slide: Path | None, encoder: str, out: Path, keep_open: bool) -> int:

@@ -15,7 +15,6 @@ from .slide_panel import SlidePanel
 from .steps import Steps
 from .workspace import workspace
 
-
 WIDTH = 370
 
 

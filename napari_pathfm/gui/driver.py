@@ -8,16 +8,19 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from napari import Viewer
 from qtpy.QtCore import QEventLoop, QObject, QPoint, Qt, QTimer
-from qtpy.QtTest import QTest
+from qtpy.QtTest import QTest as _QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from .stalls import StallMeter
 
-
+# The stubs give these functions a `self`, which they do not have.
+QTest: Any = _QTest
+CANVAS = "CanvasBackendDesktop"
 NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 
 
@@ -75,7 +78,8 @@ class Driver:
     def canvas(self) -> QWidget:
         """The widget that the layers are drawn on."""
         for widget in QApplication.allWidgets():
-            if widget.metaObject().className() == "CanvasBackendDesktop" and widget.isVisible():
+            kind = widget.metaObject()
+            if kind is not None and kind.className() == CANVAS and widget.isVisible():
                 return widget
         raise DriverError("the window has no canvas")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtWidgets import (
@@ -18,15 +18,29 @@ from qtpy.QtWidgets import (
 from ..analysis.embed import TileSource, embed
 from ..core import inference
 from ..core.embeddings import Embeddings
-from ..core.jobs import Progress
+from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
+from ..io.project import Project
 from ..io.store import FeatureStore
 from ..models import catalog
 from ..models.base import Encoder
 from ..session import Session
-from .runner import Runner
+from .runner import Runner, RunningJob
 
 SLOT = "embed"
+
+
+def embed_job(
+    slide: TileSource, grid: TileGrid, project: Project | None, load: Callable[[], Encoder]
+) -> Job[Embeddings]:
+    """Load an encoder and embed a grid with it, into the project's store if that is writable."""
+    yield Progress(0, 0, "Loading the encoder")
+    encoder = load()
+    store = None
+    if project is not None and not project.read_only:
+        store = FeatureStore(project.slide_store(grid.slide_id), encoder.key, grid)
+    queue = inference.queue(encoder.device)
+    return (yield from embed(slide, grid, encoder, store=store, queue=queue))
 
 
 class EmbedPanel(QWidget):
@@ -81,41 +95,23 @@ class EmbedPanel(QWidget):
 
     def embed(self) -> None:
         """Embed the grid; what the project already has is not computed again."""
+        slide, grid = self._session.slide, self._session.grid
+        if slide is None or grid is None:
+            return
         self.embed_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.state.setText("")
-        self._runner.start(self._job(), "Embedding", self._take, slot=SLOT)
+        load = self._encoder(self.encoder.currentText(), self._weights)
+        job = embed_job(slide, grid, self._session.project, load)
+        self._runner.start(job, "Embedding", self._take, slot=SLOT)
 
-    def _job(self) -> Generator[Progress, None, Embeddings]:
-        session = self._session
-        slide, grid, project = session.slide, session.grid, session.project
-        return self._embed(slide, grid, project, self.encoder.currentText(), self._weights)
+    def _encoder(self, name: str, weights: Path | None) -> Callable[[], Encoder]:
+        def load() -> Encoder:
+            if (name, weights) not in self._loaded:
+                self._loaded[name, weights] = catalog.get_encoder(name, weights=weights)
+            return self._loaded[name, weights]
 
-    def _embed(
-        self,
-        slide: TileSource,
-        grid: TileGrid,
-        project: object,
-        name: str,
-        weights: Path | None,
-    ) -> Generator[Progress, None, Embeddings]:
-        yield Progress(0, 0, f"Loading {name}")
-        encoder = self._loaded.get((name, weights))
-        if encoder is None:
-            encoder = catalog.get_encoder(name, weights=weights)
-            self._loaded[name, weights] = encoder
-        store = None
-        if project is not None and not project.read_only:  # type: ignore[attr-defined]
-            store = FeatureStore(
-                project.slide_store(grid.slide_id),  # type: ignore[attr-defined]
-                encoder.key,
-                grid,
-            )
-        return (
-            yield from embed(
-                slide, grid, encoder, store=store, queue=inference.queue(encoder.device)
-            )
-        )
+        return load
 
     def _take(self, embeddings: Embeddings) -> None:
         grid = self._session.grid
@@ -151,16 +147,16 @@ class EmbedPanel(QWidget):
             self._weights = Path(path)
             self.weights.setText(f"from {self._weights.name}")
 
-    def _on_progress(self, running: object) -> None:
-        if getattr(running, "slot", "") == SLOT:
-            self.state.setText(running.status())  # type: ignore[attr-defined]
+    def _on_progress(self, running: RunningJob) -> None:
+        if running.slot == SLOT:
+            self.state.setText(running.status())
 
-    def _on_finished(self, running: object) -> None:
-        if getattr(running, "slot", "") != SLOT or self._runner.busy(SLOT):
+    def _on_finished(self, running: RunningJob) -> None:
+        if running.slot != SLOT or self._runner.busy(SLOT):
             return
         self.embed_button.setEnabled(True)
         self.cancel_button.setEnabled(False)
-        if running.cancelled:  # type: ignore[attr-defined]
+        if running.cancelled:
             self.state.setText("Stopped. What is done is kept: “Embed tiles” goes on from there.")
 
     def _on_embeddings(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class Gallery(QListWidget):
             item.setToolTip(f"Tile {tile}: click to go there")
             self.addItem(item)
         side = round(SIDE * self.devicePixelRatioF())
-        job = read_thumbnails(cast(TileReader, slide), grid, tiles, side)
+        job = read_thumbnails(slide, grid, tiles, side)
         self._runner.start(job, "Reading thumbnails", self._take, slot=SLOT)
 
     def clear_tiles(self) -> None:

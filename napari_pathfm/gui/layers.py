@@ -6,7 +6,6 @@ pixels where it does not; data coordinates of every layer of ours are level-0 pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer
 
 from ..core.slide import Slide
-from ..io.live import LevelArray, SegmentLoader
+from ..io.loader import SegmentLoader
 from ..io.reader import SlideReader
+from ..io.reader_napari import LayerData
 from ..session import Session
 
 REFRESH_MS = 40
@@ -49,11 +49,6 @@ def slide_transform(slide: Slide, downsample: float = 1.0) -> dict[str, Any]:
     }
 
 
-def slide_metadata(slide: SlideReader, loader: SegmentLoader) -> dict[str, Any]:
-    """Metadata by which a layer is known as a slide."""
-    return {"pathfm": {"slide": slide, "loader": loader}}
-
-
 def slide_of(layer: Layer) -> SlideReader | None:
     """Return the slide behind an image layer, ``None`` if it is no slide's."""
     ours = layer.metadata.get("pathfm", {})
@@ -82,16 +77,10 @@ class SlideLayers(QObject):
             self._adopt(layer)
         self._timer.start()
 
-    def add(self, slide: SlideReader, levels: Sequence[LevelArray], loader: SegmentLoader) -> Image:
-        """Show a slide."""
-        layer = self._viewer.add_image(
-            list(levels),
-            multiscale=True,
-            rgb=True,
-            name=slide.name,
-            metadata=slide_metadata(slide, loader),
-            **slide_transform(slide),
-        )
+    def add(self, data: LayerData) -> Layer:
+        """Show a slide, given as napari's readers give it."""
+        levels, attributes, kind = data
+        layer = self._viewer.add_layer(Layer.create(levels, attributes, kind))
         self._viewer.reset_view()
         return layer
 

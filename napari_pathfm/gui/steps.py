@@ -48,7 +48,7 @@ class Steps(QToolBox):
     def open(self, panel: QWidget) -> None:
         """Open the page of a panel."""
         for index, (_, candidate) in enumerate(self._panels):
-            if candidate is panel:
+            if id(candidate) == id(panel):
                 self.setCurrentIndex(index)
 
     def update_titles(self) -> None:

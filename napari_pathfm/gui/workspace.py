@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Generator
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -14,12 +13,12 @@ from qtpy.QtWidgets import QApplication
 
 from ..core import inference
 from ..core.edits import AnnotationClass
-from ..core.jobs import Progress
+from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..io.live import LevelArray, SegmentLoader, live_levels
 from ..io.masks import AnnotationLayer
 from ..io.project import Project, ProjectError, default_project
 from ..io.reader import SlideReader, open_slide
+from ..io.reader_napari import LayerData, slide_layer
 from ..io.samples import Sample, sample_slide_job
 from ..session import Session
 from . import notify
@@ -41,15 +40,11 @@ FIRST_CLASSES = (
 )
 """Classes of a new project, to begin with (Okabe-Ito colours)."""
 
-Opened = tuple[SlideReader, list[LevelArray], SegmentLoader]
 
-
-def open_job(path: Path, mpp: float | None = None) -> Generator[Progress, None, Opened]:
-    """Open a slide and decode its coarsest level."""
+def open_job(path: Path) -> Job[LayerData]:
+    """Open a slide and decode its coarsest levels."""
     yield Progress(0, 0, f"Opening {path.name}")
-    slide = open_slide(path, mpp=mpp)
-    levels, loader = live_levels(slide)
-    return slide, levels, loader
+    return slide_layer(open_slide(path))
 
 
 class Workspace(QObject):
@@ -133,14 +128,15 @@ class Workspace(QObject):
             self.session.project.close()
             self.session.project = None
 
-    def _show(self, opened: Opened) -> None:
-        slide, levels, loader = opened
+    def _show(self, data: LayerData) -> None:
+        ours = data[1]["metadata"]["pathfm"]
+        slide: SlideReader = ours["slide"]
         if self.layers.layer(slide) is not None:
             notify.tell(f"{slide.name} is open already")
-            loader.close()
+            ours["loader"].close()
             slide.close()
             return
-        self.layers.add(slide, levels, loader)
+        self.layers.add(data)
 
     def _on_slide(self, slide: Slide | None) -> None:
         # The slide is on screen before its project is opened and its layers are made.
