@@ -28,8 +28,10 @@ headless-test: $(READY)
 window-test: $(READY)
 	.ci/window $(BIN)/python -m pytest tests/gui
 
+# What takes too long for every run: two hundred kills, compilations.
 soak: $(READY)
 	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py
+	$(NO_QT) -m soak tests --ignore=tests/gui
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.reading --json

@@ -18,7 +18,7 @@ from .core.edits import Edit
 from .core.embeddings import Embeddings
 from .core.jobs import Progress, run
 from .core.prompts import Prompts
-from .core.slide import Slide
+from .core.slide import Slide, SlideError
 from .core.tiles import TileGrid, TileSpec, make_grid
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .analysis.search import TileScores
     from .analysis.segment import Candidate
     from .analysis.tissue import TissueMask
-    from .io.project import Project
+    from .io.project import Project, SlideRow
     from .io.reader import SlideReader
     from .models.base import Encoder, EncoderSpec, Segmenter
 
@@ -37,6 +37,7 @@ __all__ = [
     "commit",
     "embed",
     "export",
+    "kept_mpp",
     "load_embeddings",
     "models",
     "open_project",
@@ -175,6 +176,16 @@ def load_embeddings(
             )
         most = max(stored, key=lambda each: each.count)
         return most.grid(), most.read()
+
+
+def kept_mpp(slide: Slide, project: str | Path) -> float | None:
+    """Micrometres per level-0 pixel that a project knows of a slide, ``None`` if it does not."""
+    from .io.project import Project
+
+    if not (Path(project) / "project.sqlite").is_file():
+        return None
+    with Project.open(project, read_only=True) as opened:
+        return next((row.mpp for row in opened.slides() if row.id == slide.id), None)
 
 
 def umap(embeddings: Embeddings, report: Report | None = None) -> MapCoordinates:
@@ -320,17 +331,28 @@ def export(
     ValueError
         Nothing is annotated.
     SlideError
-        A slide of the project cannot be opened.
+        A slide of the project cannot be opened, or another file is where it was.
     """
     from .analysis.export import export_dataset, is_annotated
 
     with _at(project, create=False) as opened, ExitStack() as stack:
         slides = {
-            row.id: stack.enter_context(open_slide(row.path, mpp=row.mpp))
+            row.id: stack.enter_context(_reopened(row))
             for row in opened.slides()
             if is_annotated(opened, row.id, options.get("layer", "regions"))
         }
         return run(export_dataset(opened, out, slides=slides, **options), report)
+
+
+def _reopened(row: SlideRow) -> SlideReader:
+    slide = open_slide(row.path, mpp=row.mpp)
+    if slide.id != row.id:
+        slide.close()
+        raise SlideError(
+            f"{row.path} is another slide than the one that was annotated there. Put that one "
+            "back, or open it in this project from where it is now."
+        )
+    return slide
 
 
 def open_project(folder: str | Path, author: str | None = None) -> Project:

@@ -7,6 +7,8 @@ stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 mod
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,8 +132,7 @@ def embed(
     from .models.catalog import get_encoder
 
     folder = project or _default_project(slide)
-    with api.open_slide(slide, mpp) as opened, reporting("Embedding") as report:
-        _need_mpp(opened)
+    with _with_mpp(slide, mpp, folder) as opened, reporting("Embedding") as report:
         network = get_encoder(encoder, weights=weights)
         spec = network.spec
         report(Progress(0, 0, "Finding tissue"))
@@ -264,12 +265,18 @@ def _position(text: str | None) -> tuple[float, float] | None:
     return y, x
 
 
-def _need_mpp(slide: SlideReader) -> None:
-    if slide.mpp is None:
-        raise ValueError(
-            f"{slide.path.name} does not say how large a pixel is: add --mpp with its micrometres "
-            "per pixel (0.25 for a 40x scan, 0.5 for 20x)."
-        )
+@contextmanager
+def _with_mpp(path: Path, mpp: float | None, project: Path) -> Iterator[SlideReader]:
+    """Open a slide whose mpp is known: as given, else from the file, else as told before."""
+    with api.open_slide(path, mpp) as opened:
+        found = opened.mpp or api.kept_mpp(opened, project)
+        if found is None:
+            raise ValueError(
+                f"{path.name} does not say how large a pixel is: add --mpp with its micrometres "
+                "per pixel (0.25 for a 40x scan, 0.5 for 20x)."
+            )
+        with opened.with_mpp(found) as known:
+            yield known
 
 
 def _area(slide: SlideReader, fraction: float) -> float | None:

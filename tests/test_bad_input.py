@@ -115,6 +115,11 @@ def test_a_slide_without_mpp(slide: Path, tmp_path: Path) -> None:
     refused(pathfm("embed", slide, "--project", tmp_path / "p"), 3, "slide.tif", "--mpp")
 
 
+def test_a_mpp_given_once_is_kept(slide: Path, project: Path, tmp_path: Path) -> None:
+    done = pathfm("embed", slide, "--project", project, "--weights", tmp_path / "none.pth")
+    refused(done, 4, "none.pth")  # no word of --mpp any more
+
+
 def test_an_unknown_encoder(slide: Path, tmp_path: Path) -> None:
     done = pathfm("embed", slide, "--mpp", "0.5", "--encoder", "uni3", "--project", tmp_path / "p")
     refused(done, 4, "uni3", "efficientnet-lite0")
@@ -176,6 +181,13 @@ def test_a_slide_that_has_gone(project: Path, slide: Path, tmp_path: Path) -> No
     slide.unlink()
     done = pathfm("export", "--project", project, "-o", tmp_path / "out")
     refused(done, 3, "slide.tif")
+
+
+def test_another_file_in_the_place_of_a_slide(project: Path, slide: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (1024, 1024, 3), np.uint8)
+    tifffile.imwrite(slide, pixels, tile=(256, 256), photometric="rgb", compression="deflate")
+    done = pathfm("export", "--project", project, "-o", tmp_path / "out")
+    refused(done, 3, "slide.tif", "another")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")

@@ -168,8 +168,16 @@ def test_a_bar_in_a_terminal() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_keeps_what_is_stored(slide: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "napari_pathfm", "embed", str(slide), "--json"]
-    command += ["--project", str(tmp_path / "p"), "--tile-px", "128", "--tile-mpp", "0.5"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # So many small tiles that it cannot be done before the signal arrives.
+    command += ["--project", str(tmp_path / "p"), "--tile-px", "64", "--tile-mpp", "0.5"]
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell runs in the background hand on that Ctrl+C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert run.stderr is not None
     heard = ""
     while "Embedding with" not in heard:  # it is at work

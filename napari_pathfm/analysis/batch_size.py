@@ -19,6 +19,10 @@ WORSE = 1.15
 """A size that needs this much longer a tile than the best shows that larger ones will, too."""
 
 
+GROWTH = 1.6
+"""How much longer a unit of twice the tiles takes at least: part of the work is the same."""
+
+
 class BatchSize:
     """Chooses the size of the next unit from how long units took.
 
@@ -88,7 +92,7 @@ class BatchSize:
             if size > self._largest or self._usual(size) > limit:
                 known = bool(self._seconds[size])
                 previous = self._usual(chosen)
-                promising = size <= self._largest and not known and 1.7 * previous <= limit
+                promising = size <= self._largest and not known and GROWTH * previous <= limit
                 return size if promising and len(self._seconds[chosen]) >= 2 else chosen
             chosen = size
         return chosen

@@ -1,7 +1,8 @@
 """Write what was annotated as training data: images, index masks, splits and a manifest.
 
 Patches are squares of a grid over the whole slide, at one resolution; those that hold an annotated
-pixel are written. Connected patches stay in one split.
+pixel are written. So are labelled tiles: what no object covers of them is of the tile's class.
+Connected patches and tiles stay in one split.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.edits import AnnotationClass
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..core.tiles import TileGrid, TileSpec
+from ..core.tiles import TileGrid, TilePlan, TileSpec
 from ..io.atomic import new_folder
 from ..io.interop.dataset import (
     SPLITS,
@@ -28,7 +31,7 @@ from ..io.interop.dataset import (
 from ..io.masks import layer_names
 from ..io.project import Project, labelled_grids
 from ..io.store import stored_features
-from .manifest import manifest_of, patch_facts, tile_facts
+from .manifest import manifest_of, patch_facts
 from .patches import AnnotatedSlide, read_square
 from .split import Patch, Split, assign, check_split, regions
 
@@ -45,9 +48,9 @@ class ExportReport:
     classes : tuple of str
         Names, in the order of their indices in the masks.
     patches : dict
-        Number of image and mask pairs of each split.
+        Number of image and mask pairs of each split, those of tiles among them.
     regions : int
-        Connected groups of patches.
+        Connected groups of patches and tiles.
     objects : int
         Objects with a class.
     unclassified : int
@@ -73,7 +76,7 @@ class ExportReport:
         each = ", ".join(f"{count} {split}" for split, count in self.patches.items())
         text = f"{sum(self.patches.values())} images with masks ({each}) of {self.objects} objects"
         if self.tiles:
-            text += f", {sum(self.tiles.values())} labelled tiles"
+            text += f" and {sum(self.tiles.values())} labelled tiles"
         text += f", in {self.folder}."
         if self.unclassified:
             text += f" {self.unclassified} objects have no class yet and count as not annotated."
@@ -138,33 +141,30 @@ def export_dataset(
     labelled = [tile for tile in found if tile is not None]
     _check_something(sources, labelled, classes)
     with new_folder(out) as folder:
-        patches, pairs = yield from _write_patches(folder, sources)
-        numbers = regions(patches)
+        written = yield from _write_patches(folder, sources)
+        tiles = yield from _write_tiles(folder, labelled, classes, sources)
+        written += tiles
+        numbers = regions([each.patch for each in written])
         sizes = Counter(numbers)
         chosen = assign((sizes[region] for region in range(len(sizes))), split, seed)
-        splits = [SPLITS[chosen[region]] for region in numbers]
-        tiles = yield from _write_tiles(folder, labelled, classes)
         manifest = manifest_of(layer, classes, spec, sources, seed, split)
-        by_id = {source.slide.id: source for source in sources}
-        manifest["patches"] = [
-            patch_facts(patch, pair, by_id[patch.slide_id], number, name)
-            for patch, pair, number, name in zip(patches, pairs, numbers, splits, strict=True)
-        ]
-        manifest["tiles"] = tiles
         by_split: dict[str, list[Pair]] = {name: [] for name in SPLITS}
-        for pair, name in zip(pairs, splits, strict=True):
-            by_split[name].append(pair)
+        for each, number in zip(written, numbers, strict=True):
+            name = SPLITS[chosen[number]]
+            by_split[name].append(each.pair)
+            facts = patch_facts(each.patch, each.pair, each.plan, number, name)
+            manifest["tiles" if each.tile else "patches"].append({**facts, **each.tile})
         index = write_index(folder, len(classes), by_split, manifest)
-        yield Progress(len(patches), len(patches), "Exporting patches", "patches")
+        yield Progress(len(written), len(written), "Exporting patches", "patches")
     return ExportReport(
         folder=out,
-        files=(*index, *(path for pair in pairs for path in pair), *(t["path"] for t in tiles)),
+        files=(*index, *(path for each in written for path in each.pair)),
         classes=tuple(each.name for each in classes),
-        patches={name: len(found) for name, found in by_split.items()},
+        patches={name: len(pairs) for name, pairs in by_split.items()},
         regions=len(sizes),
         objects=sum(len(source.indices) for source in sources),
         unclassified=sum(len(source.unclassified) for source in sources),
-        tiles=dict(Counter(tile["class"] for tile in tiles)),
+        tiles=dict(Counter(each.tile["class"] for each in tiles)),
         unplaced=len(found) - len(labelled),
     )
 
@@ -172,6 +172,15 @@ def export_dataset(
 def is_annotated(project: Project, slide_id: str, layer: str) -> bool:
     """Whether there may be something to export of a slide."""
     return layer in layer_names(project, slide_id) or bool(labelled_grids(project, slide_id))
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    patch: Patch
+    pair: Pair
+    plan: TilePlan
+    tile: dict[str, Any] = field(default_factory=dict)
+    """What the manifest says of a labelled tile; empty for a patch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,20 +211,17 @@ def _check_something(
     )
 
 
-def _write_patches(
-    folder: Path, sources: Sequence[AnnotatedSlide]
-) -> Job[tuple[list[Patch], list[Pair]]]:
-    patches: list[Patch] = []
-    pairs: list[Pair] = []
+def _write_patches(folder: Path, sources: Sequence[AnnotatedSlide]) -> Job[list[_Written]]:
+    written: list[_Written] = []
     places = [(source, place) for source in sources for place in source.candidates()]
     for done, (source, (row, col)) in enumerate(places):
         yield Progress(done, len(places), "Exporting patches", "patches")
         found = source.patch(row, col)
         if found is not None:
             name = f"{source.slide.id}_{row:05d}_{col:05d}"
-            patches.append(found[0])
-            pairs.append(write_pair(folder, name, source.image(row, col), found[1]))
-    return patches, pairs
+            pair = write_pair(folder, name, source.image(row, col), found[1])
+            written.append(_Written(found[0], pair, source.plan))
+    return written
 
 
 def _labelled(
@@ -236,18 +242,35 @@ def _labelled(
 
 
 def _write_tiles(
-    folder: Path, labelled: Sequence[_LabelledTile], classes: Sequence[AnnotationClass]
-) -> Job[list[dict[str, Any]]]:
+    folder: Path,
+    labelled: Sequence[_LabelledTile],
+    classes: Sequence[AnnotationClass],
+    sources: Sequence[AnnotatedSlide],
+) -> Job[list[_Written]]:
     folders = folder_names({each.id: each.name for each in classes})
     numbers = {each.id: (index, each.name) for index, each in enumerate(classes)}
-    facts = []
+    by_slide = {source.slide.id: source for source in sources}
+    written: list[_Written] = []
     for done, tile in enumerate(labelled):
         yield Progress(done, len(labelled), "Exporting labelled tiles", "tiles")
-        grid, plan = tile.grid, tile.grid.plan
-        origins = grid.level_origins(tile.slide.levels[plan.level].downsample)
-        pixels = read_square(tile.slide, plan, *origins[tile.number].tolist())
-        name = f"{tile.slide.id}_{grid.hash}_{tile.number:06d}.png"
-        path = write_png(folder, f"tiles/{folders[tile.class_id]}/{name}", pixels)
-        facts.append(tile_facts(path, tile.slide, grid, tile.number, *numbers[tile.class_id]))
-        facts[-1]["encoder"] = tile.encoder
-    return facts
+        slide, grid, plan = tile.slide, tile.grid, tile.grid.plan
+        index, class_name = numbers[tile.class_id]
+        y, x = grid.origins[tile.number].tolist()
+        objects = frozenset[int]()
+        mask = np.full((plan.tile_px, plan.tile_px), index, np.uint8)
+        if slide.id in by_slide:
+            objects, mask = by_slide[slide.id].square(y, x, grid.side, plan.tile_px, index)
+        origins = grid.level_origins(slide.levels[plan.level].downsample)
+        pixels = read_square(slide, plan, *origins[tile.number].tolist())
+        name = f"{slide.id}_{grid.hash}_{tile.number:06d}.png"
+        image = write_png(folder, f"tiles/{folders[tile.class_id]}/{name}", pixels)
+        facts = {"tile": tile.number, "class": class_name, "index": index, "encoder": tile.encoder}
+        written.append(
+            _Written(
+                Patch(slide.id, y, x, grid.side, objects),
+                (image, write_png(folder, f"masks/{name}", mask)),
+                plan,
+                facts,
+            )
+        )
+    return written

@@ -8,15 +8,14 @@ from importlib.metadata import version
 from typing import Any
 
 from ..core.edits import AnnotationClass, ObjectRow
-from ..core.slide import Slide
-from ..core.tiles import TileGrid, TileSpec
+from ..core.tiles import TilePlan, TileSpec
 from ..io.interop.dataset import IGNORE, SPLITS, Pair
 from .patches import AnnotatedSlide
 from .split import Patch, Split
 
 
 def patch_facts(
-    patch: Patch, pair: Pair, source: AnnotatedSlide, region: int, split: str
+    patch: Patch, pair: Pair, plan: TilePlan, region: int, split: str
 ) -> dict[str, Any]:
     """Say where a patch lies, in level-0 pixels, and how its pixels were read."""
     return {
@@ -25,33 +24,13 @@ def patch_facts(
         "split": split,
         "region": region,
         "slide": patch.slide_id,
-        "y": patch.row * source.side,
-        "x": patch.col * source.side,
-        "side": source.side,
-        "level": source.plan.level,
-        "size": source.plan.size,
-        "pixels": source.plan.tile_px,
+        "y": patch.y,
+        "x": patch.x,
+        "side": patch.side,
+        "level": plan.level,
+        "size": plan.size,
+        "pixels": plan.tile_px,
         "objects": sorted(patch.objects),
-    }
-
-
-def tile_facts(
-    path: str, slide: Slide, grid: TileGrid, number: int, index: int, name: str
-) -> dict[str, Any]:
-    """Say where a labelled tile lies, in level-0 pixels, and what it is."""
-    y, x = grid.origins[number].tolist()
-    return {
-        "path": path,
-        "class": name,
-        "index": index,
-        "slide": slide.id,
-        "tile": number,
-        "y": y,
-        "x": x,
-        "side": grid.side,
-        "level": grid.plan.level,
-        "size": grid.plan.size,
-        "pixels": grid.plan.tile_px,
     }
 
 
@@ -77,6 +56,8 @@ def manifest_of(
             for number, each in enumerate(classes)
         ],
         "slides": [_slide_facts(source) for source in sources],
+        "patches": [],
+        "tiles": [],
     }
 
 

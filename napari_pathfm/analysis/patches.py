@@ -79,14 +79,38 @@ class AnnotatedSlide:
 
     def patch(self, row: int, col: int) -> tuple[Patch, NDArray[np.uint8]] | None:
         """Return a patch and its index mask, ``None`` if no pixel of it has a class."""
-        ids = sample_ids(self.layer, row * self.side, col * self.side, self.side, self.plan.tile_px)
-        values, inverse = np.unique(ids, return_inverse=True)
-        lookup = np.array([self.indices.get(int(value), IGNORE) for value in values], np.uint8)
-        mask = lookup[inverse].reshape(ids.shape)
+        y, x = row * self.side, col * self.side
+        objects, mask = self.square(y, x, self.side, self.plan.tile_px)
         if (mask == IGNORE).all():
             return None
+        return Patch(self.slide.id, y, x, self.side, objects), mask
+
+    def square(
+        self, y: float, x: float, side: float, pixels: int, label: int = IGNORE
+    ) -> tuple[frozenset[int], NDArray[np.uint8]]:
+        """Ids of the objects on a square of the slide, and its index mask.
+
+        Parameters
+        ----------
+        y, x, side : float
+            Level-0 pixels.
+        pixels : int
+            Side of the mask.
+        label : int
+            Index of the class where there is no object.
+
+        Returns
+        -------
+        objects : frozenset of int
+        mask : ndarray
+            ``(pixels, pixels)`` uint8; objects without a class are :data:`IGNORE`.
+        """
+        ids = sample_ids(self.layer, y, x, side, pixels)
+        values, inverse = np.unique(ids, return_inverse=True)
+        index = {**self.indices, 0: label}
+        lookup = np.array([index.get(int(value), IGNORE) for value in values], np.uint8)
         objects = frozenset(int(value) for value in values if value)
-        return Patch(self.slide.id, row, col, objects), mask
+        return objects, lookup[inverse].reshape(ids.shape)
 
     def image(self, row: int, col: int) -> RGB:
         """Read the pixels of a patch, ``(patch_px, patch_px, 3)``."""

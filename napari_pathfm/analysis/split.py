@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -13,27 +14,38 @@ Split = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Patch:
-    """A square of a slide's patch grid.
+    """A square of a slide.
 
     Attributes
     ----------
     slide_id : str
-    row, col : int
-        Place in the grid, which begins at the slide's upper left corner.
+    y, x, side : float
+        Upper left corner and side, level-0 pixels.
     objects : frozenset of int
         Ids of the objects on it.
     """
 
     slide_id: str
-    row: int
-    col: int
+    y: float
+    x: float
+    side: float
     objects: frozenset[int] = frozenset()
+
+    def touches(self, other: Patch) -> bool:
+        """Whether two patches of a slide overlap or are neighbours, also over a corner."""
+        # half a pixel, for sides that are not whole numbers
+        return (
+            self.y <= other.y + other.side + 0.5
+            and other.y <= self.y + self.side + 0.5
+            and self.x <= other.x + other.side + 0.5
+            and other.x <= self.x + self.side + 0.5
+        )
 
 
 def regions(patches: Sequence[Patch]) -> list[int]:
     """Number the connected groups of patches.
 
-    Two patches are connected if they are neighbours (also over a corner) or share an object.
+    Two patches are connected if they touch or share an object.
 
     Returns
     -------
@@ -48,19 +60,19 @@ def regions(patches: Sequence[Patch]) -> list[int]:
             number = parent[number]
         return number
 
-    first: dict[tuple[str | int, ...], int] = {}  # who had a place or an object first
+    # Cells that no patch is larger than: what touches a patch is in its cell or one beside it.
+    cell = max((patch.side for patch in patches), default=1.0) + 1
+    cells: dict[tuple[str, int, int], list[int]] = {}
+    first: dict[tuple[str, int], int] = {}  # who had an object first
     for number, patch in enumerate(patches):
-        near = [
-            (patch.slide_id, patch.row + down, patch.col + right)
-            for down in (-1, 0, 1)
-            for right in (-1, 0, 1)
-        ]
-        shared = [(patch.slide_id, each) for each in sorted(patch.objects)]
-        for key in (*near, *shared):
-            if key in first:
-                parent[root(number)] = root(first[key])
-        for mine in ((patch.slide_id, patch.row, patch.col), *shared):
-            first.setdefault(mine, number)
+        row, col = int(patch.y // cell), int(patch.x // cell)
+        for near in product((patch.slide_id,), range(row - 1, row + 2), range(col - 1, col + 2)):
+            for other in cells.get(near, ()):
+                if patch.touches(patches[other]):
+                    parent[root(number)] = root(other)
+        cells.setdefault((patch.slide_id, row, col), []).append(number)
+        for each in sorted(patch.objects):
+            parent[root(number)] = root(first.setdefault((patch.slide_id, each), number))
     names: dict[int, int] = {}
     return [names.setdefault(root(number), len(names)) for number in range(len(patches))]
 

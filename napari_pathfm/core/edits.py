@@ -1,8 +1,8 @@
 """Reversible changes of an annotation layer.
 
 An edit is the unit of undo: what a stroke, a committed click, an import or a bulk change did to
-chunks of the mask, to rows of the object table and to labels of tiles. It holds both sides of
-every change, so that undoing is the same act as doing, the other way round.
+chunks of the mask and to rows of the object table. It holds both sides of every change, so that
+undoing is the same act as doing, the other way round.
 """
 
 from __future__ import annotations
@@ -112,6 +112,20 @@ class ObjectChange:
 
     before: ObjectRow | None
     after: ObjectRow | None
+
+    @property
+    def id(self) -> int:
+        """Of the object.
+
+        Raises
+        ------
+        ValueError
+            The change is empty on both sides.
+        """
+        row = self.after or self.before
+        if row is None:
+            raise ValueError("a change of an object needs a row before or after")
+        return row.id
 
     def inverse(self) -> ObjectChange:
         """Swap the sides."""

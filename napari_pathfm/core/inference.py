@@ -11,6 +11,7 @@ import enum
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -18,6 +19,10 @@ from typing import Any, TypeVar
 from .threads import be_polite
 
 T = TypeVar("T")
+
+
+LONGEST_HOLD = 1.0
+"""Seconds after which a unit runs although it is held."""
 
 
 class Priority(enum.IntEnum):
@@ -48,6 +53,7 @@ class InferenceQueue:
         self._ready = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._started = False
+        self._held_until = self._last_rest = 0.0
 
     def submit(self, unit: Callable[[], T], priority: Priority = Priority.REST) -> Future[T]:
         """Queue a unit; the future's ``cancel`` takes it out again while it waits.
@@ -69,13 +75,23 @@ class InferenceQueue:
         """Queue a unit and wait for what it returns (or raises)."""
         return self.submit(unit, priority).result()
 
+    def hold(self, seconds: float) -> None:
+        """Keep units of the lowest priority waiting for some time: the user is moving the view.
+
+        Where the device is the processor that also draws the window, the two would take the cores
+        from each other. One unit passes each :data:`LONGEST_HOLD`, so that work never stops.
+        """
+        self._held_until = time.monotonic() + seconds
+
     def _serve(self) -> None:
         be_polite()
         while True:
             with self._ready:
-                while not self._heap:
-                    self._ready.wait()
-                _, _, future, unit = heapq.heappop(self._heap)
+                while not self._heap or (held := self._held()) > 0:
+                    self._ready.wait(held if self._heap else None)
+                priority, _, future, unit = heapq.heappop(self._heap)
+            if priority == Priority.REST:
+                self._last_rest = time.monotonic()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -83,6 +99,14 @@ class InferenceQueue:
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                 future.set_exception(error)
             del future, unit
+
+
+    def _held(self) -> float:
+        """Seconds that the next unit has to wait still; 0 or less if it may run."""
+        if self._heap[0][0] < Priority.REST:
+            return 0.0
+        until = min(self._held_until, self._last_rest + LONGEST_HOLD)
+        return until - time.monotonic()
 
 
 _queues: dict[str, InferenceQueue] = {}

@@ -20,6 +20,7 @@ from ..core.edits import Edit, ObjectRow
 from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..session import Session
+from . import notify
 from .active import ActiveClass
 from .history import History, Stroke
 from .keys import REDO, UNDO, Keys, bind
@@ -68,6 +69,7 @@ class EditWindow(QObject):
         self.place: Place | None = None
         self._store: AnnotationLayer | None = None
         self._slide: Slide | None = None
+        self._asleep = False
         self._highlighted = 0
         self._new = 0
         self._pressed = self._unfinished = self._stale = self._choosing = False
@@ -84,6 +86,8 @@ class EditWindow(QObject):
         camera = viewer.scene.camera.events
         for event in (camera.zoom, camera.center, viewer.canvas.events.size):
             event.connect(self._on_camera)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.selection.events.active.connect(self._on_active)
         session.events.annotations.connect(self._on_annotations)
         session.events.classes.connect(self._on_classes)
         self.keys: Keys = {
@@ -177,6 +181,9 @@ class EditWindow(QObject):
         if self._pressed or self._unfinished:
             self._stale = True
             return
+        self._sleep(layer, store)
+        if self._asleep:
+            return
         self._stale = False
         place = place_for(
             store, visible_region(self._viewer, slide), view_downsample(self._viewer, slide)
@@ -186,6 +193,21 @@ class EditWindow(QObject):
             lay_over(ids, stroke, place.level, place.y, place.x)
         self._show(layer, place, encode(ids, self._class_of))
         self.refilled.emit()
+
+    def _sleep(self, layer: Labels, store: AnnotationLayer) -> None:
+        # With nothing to show and nobody painting, drawing the layer would only slow the view.
+        asleep = (
+            not store.objects
+            and not self.history.strokes(store)
+            and self._viewer.layers.selection.active is not layer
+        )
+        if asleep != self._asleep:
+            self._asleep = asleep
+            layer.visible = not asleep
+
+    def _on_active(self, event: Any) -> None:
+        if self._asleep and self.layer is not None and event.value is self.layer:
+            self.refill()
 
     def _show(self, layer: Labels, place: Place, codes: NDArray[np.int64]) -> None:
         if place != self.place and self._slide is not None:
@@ -214,9 +236,9 @@ class EditWindow(QObject):
         if self._store is not None:
             self._store.changed.disconnect(self._on_layer_changed)
             self._store.table_changed.disconnect(self._on_layer_changed)
-        if self.layer is not None and self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
-        self.layer, self.place, self._highlighted = None, None, 0
+        old, self.layer, self.place, self._highlighted = self.layer, None, None, 0
+        if old is not None and old in self._viewer.layers:
+            self._viewer.layers.remove(old)
         self._store, self._slide = self._session.annotations, self._session.slide
         self._pressed = self._unfinished = self._stale = False
         if self._store is not None and self._slide is not None:
@@ -244,10 +266,22 @@ class EditWindow(QObject):
         layer.events.mode.connect(self._finished)
         layer.mouse_drag_callbacks.append(self._on_press)
         self.layer = layer
+        self._asleep = False
         self._viewer.add_layer(layer)
         self._bind_layers()
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
+
+    def _on_removed(self, event: Any) -> None:
+        if self.layer is not None and event.value is self.layer:
+            QTimer.singleShot(0, self._put_back)
+
+    def _put_back(self) -> None:
+        # The layer is a view of what the project holds; without it nothing could be corrected.
+        if self.layer is None or self._store is None or self.layer in self._viewer.layers:
+            return
+        self._on_annotations()
+        notify.tell(f"“{NAME}” shows what the project holds: hide it with the eye beside its name.")
 
     def _on_press(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         # A polygon and an encircling stroke (right button) go on after this button is released,

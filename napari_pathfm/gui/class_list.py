@@ -35,7 +35,7 @@ class ClassList(QWidget):
         super().__init__(parent)
         self._session, self._active = session, active
         self.list = QListWidget()
-        self.list.setMaximumHeight(130)
+        self.list.setMaximumHeight(96)
         self.list.setToolTip("The next object gets the chosen class. Double-click to rename.")
         self.add_button = QPushButton("Add class")
         self.color_button = QPushButton("Colour…")
@@ -132,4 +132,6 @@ def _icon(color: str, digit: int) -> QIcon:
         painter.setPen(QColor("white" if dark else "black"))
         painter.drawText(pixmap.rect(), Qt.AlignmentFlag.AlignCenter, str(digit))
         painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # else the chosen class would look tinted
+    return icon

@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar
 
 from napari import Viewer
+from qtpy.QtWidgets import QDockWidget, QWidget
 
-from .dock import PathFMDock
+from .dock import PathFMDock, PathFMMap
+from .workspace import workspace
 
-PLUGIN = "napari-pathfm"
+MENU_NAME = "{} (PathFM)"
+"""napari's plugin menu knows a dock by this name, and ticks it there."""
+
+W = TypeVar("W", bound=QWidget)
 
 
 def open_dock(viewer: Viewer) -> PathFMDock:
-    """Open the dock with the steps, or bring it to the front."""
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM")
-    return cast(PathFMDock, widget)
+    """Open the dock with the steps, or bring it to the front; the slide that is there is ready."""
+    workspace(viewer).enter()
+    return _open(viewer, PathFMDock, "PathFM")
+
+
+def open_map(viewer: Viewer) -> PathFMMap:
+    """Open the map of the embeddings, or bring it to the front."""
+    return _open(viewer, PathFMMap, "PathFM map")
 
 
 def segment_here(viewer: Viewer) -> None:
     """Open the Segment step."""
     dock = open_dock(viewer)
-    dock.steps.open(dock.segment)
+    dock.steps.ask_for(dock.segment)
 
 
 def annotate(viewer: Viewer) -> None:
     """Open the Segment step with the brush in hand."""
     segment_here(viewer)
+    workspace(viewer).edit_window.paint()
 
 
 def show_map(viewer: Viewer) -> None:
     """Open the map of the embeddings."""
-    viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM map")
+    open_map(viewer)
 
 
 def export_training_data(viewer: Viewer) -> None:
     """Open the Export step."""
     dock = open_dock(viewer)
-    dock.steps.open(dock.export)
+    dock.steps.ask_for(dock.export)
+
+
+def _open(viewer: Viewer, kind: type[W], title: str) -> W:
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, kind):
+            dock = widget.parent()
+            if isinstance(dock, QDockWidget):
+                dock.show()
+                dock.raise_()
+            return widget
+    made = kind(viewer)
+    viewer.window.add_dock_widget(made, name=MENU_NAME.format(title))
+    return made

@@ -25,14 +25,12 @@ from ..core.tiles import level_for_downsample
 from ..io.masks import AnnotationLayer
 from ..io.reader import SlideReader
 from ..io.samples import sample_slide
-from .commands import PLUGIN
-from .dock import PathFMDock
+from .commands import open_dock, open_map
 from .driver import Driver, DriverError, Panning, PeakMemory
-from .map_dock import MapDock
 from .model_memory import model_memory_mib
 from .workspace import Workspace, workspace
 
-WINDOW = (1600, 1000)
+WINDOW = (1280, 800)
 BOXES = 3
 """How many objects are segmented."""
 
@@ -53,8 +51,7 @@ class Demo:
         self.path, self.encoder, self.out = slide, encoder, out
         self.viewer = Viewer(title="napari-pathfm", show=True)
         self.viewer.window.resize(*WINDOW)
-        _, dock = self.viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM")
-        self.dock: PathFMDock = dock
+        self.dock = open_dock(self.viewer)
         self.place: Workspace = workspace(self.viewer)
         self.driver = Driver(self.viewer, out / "screenshots")
         self.memory = PeakMemory()
@@ -135,8 +132,7 @@ class Demo:
         """Show the map, its clusters, and what is similar to a tile."""
         session, explore = self.place.session, self.dock.explore
         self.dock.steps.open(explore)
-        _, shown = self.viewer.window.add_plugin_dock_widget(PLUGIN, "PathFM map")
-        shown_map: MapDock = shown
+        shown_map = open_map(self.viewer)
         with self.driver.step("map"):
             explore.map_button.click()
             self.driver.wait(lambda: session.coordinates is not None, "the first map", 60)

@@ -24,6 +24,10 @@ CANVAS = "CanvasBackendDesktop"
 NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 
 
+STROKE_SECONDS = 0.7
+LOOK_SECONDS = 0.7
+
+
 class DriverError(RuntimeError):
     """Something that should have followed did not."""
 
@@ -121,7 +125,9 @@ class Driver:
 
 
 class Panning(QObject):
-    """Moves the camera along a loop, 60 steps a second, as a hand would that looks around.
+    """Moves the camera along a loop as a hand does that looks around: a stroke, a look, a stroke.
+
+    While it moves, it takes 60 steps a second.
 
     Parameters
     ----------
@@ -131,7 +137,7 @@ class Panning(QObject):
     radius : tuple of float
         Half its extent, world units.
     seconds : float
-        Of one round.
+        Of one round, without the pauses.
     """
 
     def __init__(
@@ -161,7 +167,12 @@ class Panning(QObject):
         self.meter.stop()
 
     def _move(self) -> None:
-        turn = 2 * math.pi * (time.perf_counter() - self._start) / self._seconds
+        seconds = time.perf_counter() - self._start
+        strokes, within = divmod(seconds, STROKE_SECONDS + LOOK_SECONDS)
+        if within > STROKE_SECONDS:
+            return
+        moved = strokes * STROKE_SECONDS + within
+        turn = 2 * math.pi * moved / self._seconds
         y = self._center[0] + self._radius[0] * math.sin(2 * turn)
         x = self._center[1] + self._radius[1] * math.sin(turn)
         self._viewer.scene.camera.center = (0.0, y, x)

@@ -25,6 +25,7 @@ from ..io.store import FeatureStore
 from ..models import catalog
 from ..models.base import Encoder
 from ..session import Session
+from .follow import follow
 from .runner import Runner, RunningJob
 
 SLOT = "embed"
@@ -80,7 +81,7 @@ class EmbedPanel(QWidget):
         self.weights_button.clicked.connect(self._choose_weights)
         self.embed_button.clicked.connect(self.embed)
         self.cancel_button.clicked.connect(self._cancel)
-        session.events.embeddings.connect(self._on_embeddings)
+        follow(self, (session.events.embeddings, self._on_embeddings))
         runner.progressed.connect(self._on_progress)
         runner.finished.connect(self._on_finished)
         self._on_encoder(self.encoder.currentText())
@@ -104,6 +105,11 @@ class EmbedPanel(QWidget):
         load = self._encoder(self.encoder.currentText(), self._weights)
         job = embed_job(slide, grid, self._session.project, load)
         self._runner.start(job, "Embedding", self._take, slot=SLOT)
+
+    def weights_file(self, path: Path) -> None:
+        """Load the encoder that is chosen from a checkpoint on this computer."""
+        self._weights = path
+        self.weights.setText(f"from {path.name}")
 
     def _encoder(self, name: str, weights: Path | None) -> Callable[[], Encoder]:
         def load() -> Encoder:
@@ -144,8 +150,7 @@ class EmbedPanel(QWidget):
             self, "Weights", "", "Weights (*.safetensors *.pth *.pt *.bin *.ckpt);;All files (*)"
         )
         if path:
-            self._weights = Path(path)
-            self.weights.setText(f"from {self._weights.name}")
+            self.weights_file(Path(path))
 
     def _on_progress(self, running: RunningJob) -> None:
         if running.slot == SLOT:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from ..analysis.export import ExportReport, export_dataset
 from ..session import Session
+from .follow import follow
 from .runner import Runner
 
 
@@ -65,7 +66,7 @@ class ExportPanel(QWidget):
         column.addStretch(1)
         self.export_button.clicked.connect(self._choose_folder)
         self.folder_button.clicked.connect(self._show_files)
-        session.events.annotations.connect(self._on_annotations)
+        follow(self, (session.events.annotations, self._on_annotations))
         self._on_annotations()
 
     def blocked(self) -> str:

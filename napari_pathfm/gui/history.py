@@ -144,12 +144,13 @@ class History(QObject):
         """What would be undone; empty for nothing."""
         if self._waiting:
             return self._waiting[-1].text if self._waiting[-1].stroke is not None else ""
-        return next((step.text for step in reversed(self._steps()) if step.done), "")
+        layer = self._session.annotations
+        return layer.last_done.text if layer is not None and layer.last_done else ""
 
     def redo_text(self) -> str:
         """What would be done again; empty for nothing."""
-        undone = next((step.text for step in self._steps() if not step.done), "")
-        return undone
+        layer = self._session.annotations
+        return layer.first_undone.text if layer is not None and layer.first_undone else ""
 
     def flush(self) -> None:
         """Write everything that waits before returning; for the end of the program."""
@@ -163,10 +164,6 @@ class History(QObject):
                 run(change.write(change.layer))
             except notify.EXPECTED as error:
                 notify.fail(change.text, error)
-
-    def _steps(self) -> list[Any]:
-        layer = self._session.annotations
-        return list(layer.history()) if layer is not None else []
 
     def _do(
         self,

@@ -1,4 +1,4 @@
-"""The slide as a napari layer: levels over the shared cache, refreshed as segments arrive.
+"""Slides as napari layers, and which of them is worked on.
 
 World coordinates of the viewer are micrometres where the slide says how large a pixel is, level-0
 pixels where it does not; data coordinates of every layer of ours are level-0 pixels.
@@ -6,21 +6,18 @@ pixels where it does not; data coordinates of every layer of ours are level-0 pi
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
 from napari import Viewer
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer
 
 from ..core.slide import Slide
-from ..io.loader import SegmentLoader
 from ..io.reader import SlideReader
 from ..io.reader_napari import LayerData
 from ..session import Session
-
-REFRESH_MS = 40
-"""Newly decoded segments are shown in groups, at most this often."""
+from . import notify
 
 
 def slide_scale(slide: Slide) -> float:
@@ -57,32 +54,32 @@ def slide_of(layer: Layer) -> SlideReader | None:
 
 
 class SlideLayers(QObject):
-    """Keeps one image layer for each open slide sharp, and tells the session which is worked on.
+    """Keeps an image layer for each open slide, and tells the session which is worked on.
 
     Slides come in by the panel, by drag and drop, by ``File > Open`` or by the command line; all of
-    them end as layers with our metadata, and only those are looked at.
+    them end as layers with our metadata, and only those are looked at. The slide that is worked on
+    is shown alone: all of them lie at the same place.
     """
 
     def __init__(self, viewer: Viewer, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer, self._session = viewer, session
-        self._waiting: set[Image] = set()
-        self._timer = QTimer(self)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._views: dict[str, tuple[Any, float]] = {}
+        # A layer that is hidden while napari still adds another one makes OpenGL crash.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._show_alone)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
         for layer in list(viewer.layers):
             self._adopt(layer)
-        self._timer.start()
 
     def add(self, data: LayerData) -> Layer:
         """Show a slide, given as napari's readers give it."""
         levels, attributes, kind = data
-        layer = self._viewer.add_layer(Layer.create(levels, attributes, kind))
-        self._viewer.reset_view()
-        return layer
+        self._use_units(attributes["metadata"]["pathfm"]["slide"])
+        return self._viewer.add_layer(Layer.create(levels, attributes, kind))
 
     def layer(self, slide: Slide) -> Image | None:
         """Return the image layer of a slide."""
@@ -98,9 +95,10 @@ class SlideLayers(QObject):
         if layer is None:
             return
         layer.metadata["pathfm"]["slide"] = slide
+        self._use_units(slide)
         for name, value in slide_transform(slide).items():
             setattr(layer, name, value)
-        self._viewer.reset_view()
+        self._viewer.reset_view(layers=[layer])
 
     def _on_inserted(self, event: Any) -> None:
         self._adopt(event.value)
@@ -109,38 +107,60 @@ class SlideLayers(QObject):
         slide = slide_of(layer)
         if slide is None:
             return
-        # The loader calls from its threads: only a flag is set there, the timer does the rest.
-        loader: SegmentLoader = layer.metadata["pathfm"]["loader"]
-        loader.loaded.connect(lambda *_: self._waiting.add(layer))
-        self._session.show_slide(slide)
+        if self.layer(slide) is not layer:
+            # napari is still busy with adding it.
+            QTimer.singleShot(0, partial(self._drop, layer))
+            return
+        self._work_on(slide)
+
+    def _drop(self, layer: Layer) -> None:
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+            notify.tell(f"{layer.name} is open already.")
 
     def _on_removed(self, event: Any) -> None:
-        slide = slide_of(event.value)
+        slide, session = slide_of(event.value), self._session
         if slide is None:
             return
-        event.value.metadata["pathfm"]["loader"].close()
-        session = self._session
-        session.slides = tuple(s for s in session.slides if s.id != slide.id)
-        if session.slide is not None and session.slide.id == slide.id:
-            session.show_slide(session.slides[-1] if session.slides else None)
+        if slide in session.slides:
+            session.slides = tuple(other for other in session.slides if other is not slide)
+            if slide is session.slide:
+                self._work_on(session.slides[-1] if session.slides else None)
         slide.close()
 
     def _on_active(self, event: Any) -> None:
         slide = slide_of(event.value) if event.value is not None else None
-        if slide is not None:
-            self._session.show_slide(slide)
+        if slide is not None and (slide in self._session.slides):
+            self._work_on(slide)
 
-    def _refresh(self) -> None:
-        if not self._waiting:
+    def _work_on(self, slide: SlideReader | None) -> None:
+        before, camera = self._session.slide, self._viewer.scene.camera
+        if slide is before:
             return
-        waiting, self._waiting = self._waiting, set()
-        for layer in waiting:
-            if layer not in self._viewer.layers:
-                continue
-            layer.refresh(thumbnail=False, highlight=False, extent=False)
-        position = np.asarray(self._viewer.cursor.position)[-2:]
-        for slide in self._session.slides:
-            layer = self.layer(slide)
-            if layer is not None:
-                focus = position / slide_scale(slide)
-                layer.metadata["pathfm"]["loader"].focus = (float(focus[0]), float(focus[1]))
+        if before is not None:
+            self._views[before.id] = camera.center, camera.zoom
+        if slide is not None:
+            self._use_units(slide)
+        self._session.show_slide(slide)
+        self._soon.start()
+
+    def _show_alone(self) -> None:
+        slide = self._session.slide
+        if slide is None:
+            return
+        for layer in self._viewer.layers:
+            shown = slide_of(layer)
+            if shown is not None:
+                layer.visible = shown is slide
+        camera = self._viewer.scene.camera
+        if slide.id in self._views:
+            camera.center, camera.zoom = self._views[slide.id]
+        else:
+            self._viewer.reset_view(layers=[self.layer(slide)])
+
+    def _use_units(self, slide: SlideReader) -> None:
+        # napari warns at every draw while units differ, though it be those of hidden layers.
+        units = slide_transform(slide)["units"]
+        for layer in self._viewer.layers:
+            if layer.ndim == len(units):
+                layer.units = units

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
+from .follow import follow
 from .history import History
 from .object_model import ObjectModel
 
@@ -128,8 +129,8 @@ class ObjectTable(QWidget):
     def _connect(self) -> None:
         self._timer.timeout.connect(self.refresh)
         self._table_changed.connect(self._timer.start)
-        self._session.events.annotations.connect(self._on_annotations)
-        self._session.events.classes.connect(self._on_classes)
+        events = self._session.events
+        follow(self, (events.annotations, self._on_annotations), (events.classes, self._on_classes))
         self.view.clicked.connect(self._on_clicked)
         self.delete_button.clicked.connect(self.delete_selected)
         self.view.delete_pressed.connect(self.delete_selected)
@@ -140,7 +141,7 @@ class ObjectTable(QWidget):
             self._store.table_changed.disconnect(self._on_table_changed)
         self._store = self._session.annotations
         if self._store is not None:
-            self._store.table_changed.connect(self._on_table_changed)
+            follow(self, (self._store.table_changed, self._on_table_changed))
         self.refresh()
 
     def _on_table_changed(self, *_: object) -> None:

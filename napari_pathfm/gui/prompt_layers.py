@@ -47,6 +47,9 @@ class PromptLayers(QObject):
     prompted = Signal()
     """The user has finished a point or a box, or moved or removed one."""
 
+    removed = Signal()
+    """The user has removed one of the layers."""
+
     def __init__(
         self, viewer: Viewer, slide: Slide, keys: Keys, parent: QObject | None = None
     ) -> None:
@@ -66,6 +69,7 @@ class PromptLayers(QObject):
             bind(layer, keys)
         if active is not None and active in viewer.layers:
             viewer.layers.selection.active = active
+        viewer.layers.events.removed.connect(self._on_removed)
         self.set_positive(True)
 
     # -- tools --------------------------------------------------------------------------------
@@ -73,12 +77,14 @@ class PromptLayers(QObject):
     def take_box(self) -> None:
         """The next drag draws a box."""
         self._viewer.layers.selection.active = self.boxes
+        self.boxes.visible = True
         self.boxes.current_edge_width = LINE_PX * view_downsample(self._viewer, self.slide)
         self.boxes.mode = "add_rectangle"
 
     def take_point(self) -> None:
         """The next clicks set points."""
         self._viewer.layers.selection.active = self.points
+        self.points.visible = True
         with self.points.block_update_properties():
             self.points.current_size = POINT_PX * view_downsample(self._viewer, self.slide)
         self.points.mode = "add"
@@ -135,6 +141,7 @@ class PromptLayers(QObject):
         """Take the layers out of the viewer."""
         self._quiet = True
         self._due.stop()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in (self.points, self.boxes, self.scratch):
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -150,6 +157,7 @@ class PromptLayers(QObject):
         layer = Points(
             ndim=2,
             name=POINTS,
+            visible=False,  # until it is used: every layer shown makes moving the view slower
             features={"positive": np.zeros(0, bool)},
             face_color="transparent",
             border_width=0.25,
@@ -163,6 +171,7 @@ class PromptLayers(QObject):
         layer = Shapes(
             ndim=2,
             name=BOXES,
+            visible=False,
             face_color="transparent",
             edge_color=BOX_COLOR,
             **slide_transform(self.slide),
@@ -198,6 +207,10 @@ class PromptLayers(QObject):
         if not self._quiet and str(event.action) not in ("adding", "changing", "removing"):
             self._changed = True
             self._due.start()
+
+    def _on_removed(self, event: Any) -> None:
+        if any(event.value is layer for layer in self.layers):
+            QTimer.singleShot(0, self.removed.emit)
 
     def _tidy(self) -> None:
         # napari tells of a box at its first pixel; it counts when the button is released.

@@ -235,6 +235,7 @@ class Prompting(QObject):
         if slide is not None and self._session.annotations is not None:
             self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
             self.layers.prompted.connect(self._on_prompted)
+            self.layers.removed.connect(self._on_annotations)
         self.changed.emit()
 
     def _on_prompted(self) -> None:

@@ -15,7 +15,7 @@ from ..core.jobs import Job, Progress, Rate, duration
 from ..core.threads import be_polite
 from . import notify
 
-REPORT_EVERY = 0.05
+REPORT_EVERY = 0.4
 """Seconds between two reports of progress to the window; a fast job must not flood it."""
 
 

@@ -23,6 +23,7 @@ from ..core.jobs import Progress
 from ..core.slide import Slide
 from ..core.tiles import TileGrid, TileSpec, make_grid
 from ..session import Session
+from .follow import follow
 from .runner import Runner
 
 SLIDE_FILES = (
@@ -98,15 +99,19 @@ class SlidePanel(QWidget):
         self.project = QLabel()
         self.project.setWordWrap(True)
         self.project_button = QPushButton("Other project…")
+        self.project_button.setToolTip("Keep tiles, embeddings, masks and labels in another folder")
         self._lay_out()
         self.open_button.clicked.connect(self._choose_slide)
         self.sample_button.clicked.connect(self.sample_requested)
         self.project_button.clicked.connect(self._choose_project)
         self.mpp.valueChanged.connect(self._on_mpp)
         self.tiles_button.clicked.connect(self.find_tiles)
-        session.events.slide.connect(self._on_slide)
-        session.events.grid.connect(self._on_grid)
-        session.events.project.connect(self._on_project)
+        follow(
+            self,
+            (session.events.slide, self._on_slide),
+            (session.events.grid, self._on_grid),
+            (session.events.project, self._on_project),
+        )
         self._on_slide()
         self._on_project()
 
@@ -207,9 +212,10 @@ class SlidePanel(QWidget):
 
     def _on_project(self) -> None:
         project = self._session.project
-        self.project.setVisible(project is not None)
-        self.project_button.setVisible(project is not None)
-        if project is not None:
-            state = " (read only)" if project.read_only else ""
-            self.project.setText(f"Kept in <b>{project.folder.name}</b>{state}")
-            self.project.setToolTip(str(project.folder))
+        if project is None:
+            self.project.setText("<i>No project is open: nothing is kept.</i>")
+            self.project.setToolTip("")
+            return
+        state = " (read only)" if project.read_only else ""
+        self.project.setText(f"Kept in <b>{project.folder.name}</b>{state}")
+        self.project.setToolTip(str(project.folder))

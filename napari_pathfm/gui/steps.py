@@ -8,6 +8,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QToolBox, QWidget
 
 from ..session import Session
+from . import notify
+from .follow import follow
 
 
 class Panel(Protocol):
@@ -31,8 +33,9 @@ class Steps(QToolBox):
         super().__init__(parent)
         self._panels: list[tuple[str, Panel]] = []
         self.setStyleSheet(STYLE)
-        for name in ("slide", "grid", "embeddings", "labels", "annotations", "project"):
-            getattr(session.events, name).connect(self.update_titles)
+        names = ("slide", "grid", "embeddings", "labels", "annotations", "project")
+        events = (getattr(session.events, name) for name in names)
+        follow(self, *((event, self.update_titles) for event in events))
 
     def add(self, title: str, panel: QWidget) -> None:
         """Add the panel of the next step (a :class:`Panel`)."""
@@ -41,7 +44,7 @@ class Steps(QToolBox):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setWidget(panel)
-        self._panels.append((f"{len(self._panels) + 1}  {title}", panel))  # type: ignore[arg-type]
+        self._panels.append((title, panel))  # type: ignore[arg-type]
         self.addItem(area, title)
         self.update_titles()
 
@@ -51,10 +54,18 @@ class Steps(QToolBox):
             if id(candidate) == id(panel):
                 self.setCurrentIndex(index)
 
+    def ask_for(self, panel: QWidget) -> None:
+        """Open the page of a panel, or tell the user why it is closed."""
+        for title, candidate in self._panels:
+            if id(candidate) == id(panel) and candidate.blocked():
+                notify.tell(f"{title}: {candidate.blocked()}.")
+                return
+        self.open(panel)
+
     def update_titles(self) -> None:
         """Say at each step whether it can be done, and if not, why."""
-        for index, (title, panel) in enumerate(self._panels):
-            reason = panel.blocked()
+        for index, (name, panel) in enumerate(self._panels):
+            title, reason = f"{index + 1}  {name}", panel.blocked()
             self.setItemText(index, f"{title} – {reason}" if reason else title)
             self.setItemToolTip(index, reason)
             self.setItemEnabled(index, not reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,13 @@ from .overlays import Overlays
 from .picking import Picker
 from .prompting import Prompting
 from .runner import Runner
+from .sharpen import keep_sharp
+
+SWITCH_SECONDS = 0.001
+"""How long the window's thread waits at most for a worker to hand over Python's lock."""
+
+HOLD_SECONDS = 0.12
+"""After a movement of the view the processor belongs to the window for so long."""
 
 UNIT_SECONDS = 0.04
 """What a unit of inference takes on a CPU while a window is open: a click waits for one unit."""
@@ -47,6 +55,10 @@ def open_job(path: Path) -> Job[LayerData]:
     return slide_layer(open_slide(path))
 
 
+def _hold_inference() -> None:
+    inference.queue("cpu").hold(HOLD_SECONDS)
+
+
 class Workspace(QObject):
     """Composition root of a window.
 
@@ -61,9 +73,13 @@ class Workspace(QObject):
         self.session = Session()
         self.runner = Runner(self)
         inference.queue("cpu").unit_seconds = UNIT_SECONDS
+        sys.setswitchinterval(SWITCH_SECONDS)
+        for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
+            event.connect(_hold_inference)
         self.session.events.slide.connect(self._on_slide)
         self.session.events.grid.connect(self._on_grid)
         self.session.events.classes.connect(self._on_classes)
+        self.sharpener = keep_sharp(viewer)
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
@@ -72,6 +88,8 @@ class Workspace(QObject):
         app = QApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
+        # One window of several may be closed in a running program; napari has no event for it.
+        viewer.window._qt_window.destroyed.connect(self.close)
 
     def open(self, path: Path) -> None:
         """Open a slide in a worker and show it."""
@@ -100,7 +118,11 @@ class Workspace(QObject):
         if not isinstance(slide, SlideReader):
             return
         if self.session.project is not None and not self.session.project.read_only:
-            self.session.project.set_mpp(slide.id, mpp)
+            try:
+                self.session.project.set_mpp(slide.id, mpp)
+            except (ProjectError, ValueError) as error:
+                notify.fail("Pixel size", error)
+                return
         self._replace(slide.with_mpp(mpp))
 
     def jump(self, y: float, x: float, side: float) -> None:
@@ -124,9 +146,11 @@ class Workspace(QObject):
         """Stop the jobs, leaving every store in order, and let go of the project."""
         self.edit_window.history.flush()
         self.runner.shutdown()
+        self.sharpener.close()
         if self.session.project is not None:
             self.session.project.close()
             self.session.project = None
+        _workspaces.pop(self.viewer, None)
 
     def _show(self, data: LayerData) -> None:
         ours = data[1]["metadata"]["pathfm"]
@@ -141,9 +165,10 @@ class Workspace(QObject):
     def _on_slide(self, slide: Slide | None) -> None:
         # The slide is on screen before its project is opened and its layers are made.
         if slide is not None:
-            QTimer.singleShot(0, self._enter)
+            QTimer.singleShot(0, self.enter)
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Open the project and the masks of the slide, unless that is done."""
         slide = self.session.slide
         if slide is None or self.session.annotations is not None:
             return
@@ -207,8 +232,12 @@ class Workspace(QObject):
 
     def _on_classes(self) -> None:
         project = self.session.project
-        if project is not None and not project.read_only:
+        if project is None or project.read_only:
+            return
+        try:
             project.set_classes(self.session.classes)
+        except ProjectError as error:
+            notify.fail("Changing the classes", error)
 
 
 _workspaces: WeakKeyDictionary[Viewer, Workspace] = WeakKeyDictionary()

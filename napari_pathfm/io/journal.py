@@ -120,7 +120,7 @@ class Journal:
             )
             database.execute_many(
                 "INSERT INTO edit_objects VALUES (?, ?, ?, ?)",
-                ((number, _id(c), _to_json(c.before), _to_json(c.after)) for c in edit.objects),
+                ((number, change.id, *_to_json(change)) for change in edit.objects),
             )
             return self._operate(number, "do", edit.objects)
 
@@ -141,7 +141,7 @@ class Journal:
         objects = tuple(objects)
         self._database.execute_many(
             "DELETE FROM objects WHERE slide_id = ? AND layer = ? AND id = ?",
-            ((*self._key, _id(change)) for change in objects if change.after is None),
+            ((*self._key, change.id) for change in objects if change.after is None),
         )
         self._database.execute_many(
             f"INSERT OR REPLACE INTO objects VALUES ({', '.join('?' * 15)})",
@@ -165,22 +165,31 @@ class Journal:
             self._key[1],
             text,
             tuple(PackedChange(*row) for row in chunks),
-            tuple(ObjectChange(_from_json(old), _from_json(new)) for old, new in objects),
+            tuple(_from_json(old, new) for old, new in objects),
         )
 
-    def last_done(self) -> int | None:
-        """Number of the edit that undo takes back."""
-        return self._number("max(number)", "done")
+    def last_done(self) -> HistoryStep | None:
+        """Return the edit that undo takes back."""
+        return next(iter(self._steps("AND done ORDER BY number DESC LIMIT 1")), None)
 
-    def first_undone(self) -> int | None:
-        """Number of the edit that redo does again."""
-        return self._number("min(number)", "NOT done")
+    def first_undone(self) -> HistoryStep | None:
+        """Return the edit that redo does again."""
+        return next(iter(self._steps("AND NOT done ORDER BY number LIMIT 1")), None)
 
-    def _number(self, what: str, condition: str) -> int | None:
+    def history(self) -> list[HistoryStep]:
+        """Return all edits, oldest first, those that are undone at the end."""
+        return self._steps("ORDER BY number")
+
+    def _steps(self, which: str) -> list[HistoryStep]:
         rows = self._database.rows(
-            f"SELECT {what} FROM edits WHERE slide_id = ? AND layer = ? AND {condition}", self._key
+            "SELECT number, text, made, author, done FROM edits "
+            f"WHERE slide_id = ? AND layer = ? {which}",
+            self._key,
         )
-        return rows[0][0]  # type: ignore[no-any-return]
+        return [
+            HistoryStep(number, text, datetime.fromisoformat(made), author, bool(done))
+            for number, text, made, author, done in rows
+        ]
 
     def pending(self) -> list[Operation]:
         """Operations that were recorded and whose chunks may not be on disk, oldest first."""
@@ -195,7 +204,7 @@ class Journal:
         return [Operation(*row) for row in rows]
 
     def mark_applied(self, operation: int) -> None:
-        """Note that the chunks of all operations up to this one are on disk."""
+        """Note that the chunks of all operations up to this one are on disk; 0 for none."""
         # Should a power cut take this row, the edit is applied once more: no need to wait for
         # the disk.
         with self._database.transaction("The edit could not be finished", lazy=True) as database:
@@ -214,18 +223,6 @@ class Journal:
         )
         return rows[0][0] if rows else None
 
-    def history(self) -> list[HistoryStep]:
-        """Return all edits, oldest first, those that are undone at the end."""
-        rows = self._database.rows(
-            "SELECT number, text, made, author, done FROM edits "
-            "WHERE slide_id = ? AND layer = ? ORDER BY number",
-            self._key,
-        )
-        return [
-            HistoryStep(number, text, datetime.fromisoformat(made), author, bool(done))
-            for number, text, made, author, done in rows
-        ]
-
     def objects(self) -> dict[int, ObjectRow]:
         """Return the table of objects."""
         rows = self._database.rows(
@@ -243,13 +240,6 @@ class Journal:
             self._key,
         )
         return rows[0][0] or 0
-
-
-def _id(change: ObjectChange) -> int:
-    row = change.after or change.before
-    if row is None:
-        raise ValueError("a change of an object needs a row before or after")
-    return row.id
 
 
 def _facts(row: ObjectRow) -> dict[str, Any]:
@@ -290,12 +280,26 @@ def _from_row(row: tuple[Any, ...]) -> ObjectRow:
     )
 
 
-def _to_json(row: ObjectRow | None) -> str | None:
-    return None if row is None else json.dumps(_facts(row))
+def _to_json(change: ObjectChange) -> tuple[str | None, str | None]:
+    """Both sides as JSON; of a row that was there before only what is new is kept of the second.
+
+    A new class for a hundred thousand objects would otherwise be their prompts twice.
+    """
+    before = None if change.before is None else _facts(change.before)
+    after = None if change.after is None else _facts(change.after)
+    if before is not None and after is not None:
+        after = {name: value for name, value in after.items() if value != before[name]}
+    return (
+        None if before is None else json.dumps(before),
+        None if after is None else json.dumps(after),
+    )
 
 
-def _from_json(text: str | None) -> ObjectRow | None:
-    if text is None:
-        return None
-    facts = json.loads(text)
-    return ObjectRow(**{**facts, "box": tuple(facts["box"])})
+def _from_json(before: str | None, after: str | None) -> ObjectChange:
+    old = None if before is None else json.loads(before)
+    new = None if after is None else {**(old or {}), **json.loads(after)}
+    return ObjectChange(_from_facts(old), _from_facts(new))
+
+
+def _from_facts(facts: dict[str, Any] | None) -> ObjectRow | None:
+    return None if facts is None else ObjectRow(**{**facts, "box": tuple(facts["box"])})

@@ -97,19 +97,18 @@ class ChunkPyramid:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def create(self) -> bool:
-        """Make what is missing of the zarr arrays and of the staging folder.
+    @property
+    def complete(self) -> bool:
+        """Whether all arrays are there."""
+        return not self._missing()
 
-        Returns
-        -------
-        bool
-            Whether arrays were missing.
-        """
+    def create(self) -> None:
+        """Make what is missing of the zarr arrays and of the staging folder."""
         shutil.rmtree(self._staging, ignore_errors=True)
         self._staging.mkdir(parents=True, exist_ok=True)
-        missing = [n for n in range(len(self.shapes)) if not self._is_made(n)]
+        missing = self._missing()
         if not missing:
-            return False
+            return
         import zarr
         from zarr.codecs import ZstdCodec
 
@@ -126,10 +125,10 @@ class ChunkPyramid:
                 dimension_names=("y", "x"),
                 overwrite=True,
             )
-        return True
 
-    def _is_made(self, level: int) -> bool:
-        return (self._folder / str(level) / "zarr.json").is_file()
+    def _missing(self) -> list[int]:
+        levels = range(len(self.shapes))
+        return [n for n in levels if not (self._folder / str(n) / "zarr.json").is_file()]
 
     def blob(self, level: int, row: int, col: int) -> bytes | None:
         """Return the bytes of a chunk's file; ``None`` for an empty chunk."""
@@ -149,21 +148,22 @@ class ChunkPyramid:
         One whose file is torn (a power cut) comes from the journal, or from the finer level.
         """
         place = (level, row, col)
-        with self._lock:
-            if place in self._cache:
-                self._cache.move_to_end(place)
-                return self._cache[place]
-            generation = self._generation
-        try:
-            array = unpack(self.blob(*place))
-        except ValueError:
-            self._torn.add(place)
-            array = self._rescued(*place)
-        with self._lock:
-            # Something may have been published since the file was read.
-            if generation == self._generation:
-                self._keep(place, array)
-        return array
+        while True:
+            with self._lock:
+                if place in self._cache:
+                    self._cache.move_to_end(place)
+                    return self._cache[place]
+                generation = self._generation
+            try:
+                array = unpack(self.blob(*place))
+            except ValueError:
+                self._torn.add(place)
+                array = self._rescued(*place)
+            with self._lock:
+                # Else something was published while the file was read, maybe this chunk.
+                if generation == self._generation:
+                    self._keep(place, array)
+                    return array
 
     def _rescued(self, level: int, row: int, col: int) -> Ids | None:
         if level == 0:

@@ -66,11 +66,9 @@ class AnnotationLayer:
             project.read_only,
         )
         self.levels = self._pyramid.shapes
-        self._objects = self._journal.objects()
+        self._take_stock()
         self._next_id = max(self._journal.largest_id(), max(self._objects, default=0)) + 1
         self._behind = False
-        self._steps: list[HistoryStep] | None = None
-        self._recorded = 0
         self._writing = threading.RLock()
         self._numbering = threading.Lock()
 
@@ -110,14 +108,24 @@ class AnnotationLayer:
 
     def _prepare(self) -> None:
         with explained(f"The annotation layer {self.name} cannot be opened"):
-            if not self._project.read_only and self._pyramid.create():
-                # Its folder is new, or somebody has deleted it: the journal holds all of it.
-                self._replay(Operation(0, s.number, "do") for s in self.history() if s.done)
+            if not self._project.read_only:
+                if not self._pyramid.complete:
+                    # Its folder is new, or somebody has deleted it: the journal holds all of it.
+                    self._journal.mark_applied(0)
+                self._pyramid.create()
             self._replay(self._journal.pending())
+
+    def _take_stock(self) -> None:
+        self._objects = self._journal.objects()
+        self._note_steps()
+
+    def _note_steps(self) -> None:
+        self._last_done = self._journal.last_done()
+        self._first_undone = self._journal.first_undone()
 
     @property
     def objects(self) -> Mapping[int, ObjectRow]:
-        """The table of objects by id; live, and read-only."""
+        """The table of objects by id as it is now; never changes, so it can be walked over."""
         return MappingProxyType(self._objects)
 
     def new_id(self) -> int:
@@ -284,15 +292,15 @@ class AnnotationLayer:
         """:meth:`undo` with progress."""
         with self._writing:
             self._catch_up("The undo could not be saved")
-            number = self._journal.last_done()
-            if number is None:
+            step = self._journal.last_done()
+            if step is None:
                 return None
-            edit = self._journal.load(number)
+            edit = self._journal.load(step.number)
             back = edit.inverse()
             yield from self._apply(
                 _packed(back),
                 back.objects,
-                lambda: self._journal.switch(number, "undo", back.objects),
+                lambda: self._journal.switch(step.number, "undo", back.objects),
             )
             return edit
 
@@ -300,26 +308,30 @@ class AnnotationLayer:
         """:meth:`redo` with progress."""
         with self._writing:
             self._catch_up("The redo could not be saved")
-            number = self._journal.first_undone()
-            if number is None:
+            step = self._journal.first_undone()
+            if step is None:
                 return None
-            edit = self._journal.load(number)
+            edit = self._journal.load(step.number)
             yield from self._apply(
                 _packed(edit),
                 edit.objects,
-                lambda: self._journal.switch(number, "redo", edit.objects),
+                lambda: self._journal.switch(step.number, "redo", edit.objects),
             )
             return edit
 
     def history(self) -> list[HistoryStep]:
         """Return all edits, oldest first; those that are undone come last."""
-        # Kept, because the window asks often and must not wait while a large edit is recorded.
-        steps = self._steps
-        if steps is None:
-            recorded, steps = self._recorded, self._journal.history()
-            if recorded == self._recorded:
-                self._steps = steps
-        return list(steps)
+        return self._journal.history()
+
+    @property
+    def last_done(self) -> HistoryStep | None:
+        """What :meth:`undo` would take back; known at once, also while an edit is written."""
+        return self._last_done
+
+    @property
+    def first_undone(self) -> HistoryStep | None:
+        """What :meth:`redo` would do again; known at once, also while an edit is written."""
+        return self._first_undone
 
     def _apply(
         self,
@@ -334,27 +346,33 @@ class AnnotationLayer:
             except BaseException:
                 self._pyramid.discard(staged)
                 raise
-        self._recorded, self._steps = self._recorded + 1, None
+        # Whatever happens from here on (Ctrl+C in a script), the journal has the edit: it is
+        # written before the next one, or when the layer is opened again.
+        self._behind = True
+        self._note_steps()
         self._update_table(objects)
         try:
             with explained("The pixels of an edit could not be written"):
                 self._pyramid.publish(staged)
                 self._journal.mark_applied(operation.number)
+            self._behind = False
         except (ProjectError, OSError) as error:
-            # The journal has it, and this process shows it: it is written before the next edit,
-            # or when the layer is opened again.
-            self._behind = True
             warnings.warn(f"{error} The edit itself is safe in the journal.", stacklevel=2)
         self._tell(changes, objects)
 
     def _update_table(self, objects: tuple[ObjectChange, ...]) -> None:
+        if not objects:
+            return
+        # A new one each time: another thread may be walking over the old one.
+        table = dict(self._objects)
         for change in objects:
             if change.after is not None:
-                self._objects[change.after.id] = change.after
-                with self._numbering:
-                    self._next_id = max(self._next_id, change.after.id + 1)
+                table[change.after.id] = change.after
             elif change.before is not None:
-                self._objects.pop(change.before.id, None)
+                table.pop(change.before.id, None)
+        self._objects = table
+        with self._numbering:
+            self._next_id = max(self._next_id, *(change.id + 1 for change in objects))
 
     def _tell(self, changes: tuple[PackedChange, ...], objects: tuple[ObjectChange, ...]) -> None:
         if objects:
@@ -376,6 +394,7 @@ class AnnotationLayer:
         if self._behind:
             with explained(action):
                 self._replay(self._journal.pending())
+                self._take_stock()
             self._behind = False
 
     def _replay(self, operations: Iterable[Operation]) -> None:
@@ -384,15 +403,11 @@ class AnnotationLayer:
             changes = _packed(edit.inverse() if operation.direction == "undo" else edit)
             staged = run(self._pyramid.stage(changes, len(changes), thorough=True))
             self._pyramid.publish(staged)
-            if operation.number and not self._project.read_only:
+            if not self._project.read_only:
                 self._journal.mark_applied(operation.number)
 
     def _check_fresh(self, edit: Edit, changes: tuple[PackedChange, ...]) -> None:
-        fresh = all(
-            self._objects.get(row.id) == change.before
-            for change in edit.objects
-            if (row := change.before or change.after) is not None
-        )
+        fresh = all(self._objects.get(change.id) == change.before for change in edit.objects)
         if not fresh or not all(self._is_before(change) for change in changes):
             raise ValueError("the layer has changed since this edit was made: make it again")
 

@@ -178,7 +178,14 @@ def _catalog_file(point: EntryPoint) -> Path:
 
 
 def _load(entry: CatalogEntry, **options: Any) -> Encoder:
-    return cast(Encoder, resolve(LOADERS.get(entry.loader, entry.loader))(entry, **options))
+    try:
+        load = resolve(LOADERS.get(entry.loader, entry.loader))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"{entry.origin}: the loader {entry.loader!r} of {entry.spec.name} cannot be imported: "
+            f"{error}. Correct the entry, or install what is missing."
+        ) from error
+    return cast(Encoder, load(entry, **options))
 
 
 def _fail(error: ModelError, **_options: Any) -> Encoder:

@@ -136,7 +136,7 @@ class SamSegmenter:
         self.name, self.device = name, device
         self.input_px, self.answers = input_px, answers
         self._normalise, self._multimask = normalise, multimask
-        network = network.eval().requires_grad_(False)
+        network.requires_grad_(False).eval()
         self._image_encoder: Any = network.image_encoder.to(device)
         self._prompt_encoder: Any = network.prompt_encoder.to(device)
         self._mask_decoder: Any = network.mask_decoder.to(device)
@@ -151,7 +151,7 @@ class SamSegmenter:
         height, width = self._inner(rgb.shape[:2])
         with torch.inference_mode():
             image = to_device(rgb, self.device)
-            image = image.permute(2, 0, 1)[None].float().contiguous()
+            image = image.permute(2, 0, 1)[None].float()
             image = interpolate(image, (height, width), mode="bilinear", antialias=True)
             image = self._normalise(image)
             image = pad(image, (0, self.input_px - width, 0, self.input_px - height))

@@ -180,9 +180,13 @@ def _from_hub(name: str, source: WeightsSource, gate: str) -> Job[Path]:
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
-    from requests import RequestException
 
-    yield Progress(0, 0, f"Fetching {name} from the Hugging Face hub")
+    try:
+        return Path(hf_hub_download(source.hub, source.file, local_files_only=True))
+    except LocalEntryNotFoundError:
+        yield Progress(0, 0, f"Fetching {name} from the Hugging Face hub")
+    # The bases are errors of the system and of whichever HTTP library the hub's client uses.
+    offline: tuple[type[BaseException], ...] = (LocalEntryNotFoundError, *HfHubHTTPError.__bases__)
     try:
         return Path(hf_hub_download(source.hub, source.file))
     except (GatedRepoError, RepositoryNotFoundError) as error:
@@ -191,7 +195,7 @@ def _from_hub(name: str, source: WeightsSource, gate: str) -> Job[Path]:
             f"The hub does not hand out {source.hub} to you. First {terms}, then log in with "
             f"`hf auth login` (or set HF_TOKEN) and try again. {_remedy(name)}"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, RequestException, OSError) as error:
+    except offline as error:
         raise ModelError(
             f"The weights of {name} ({source.hub}) cannot be fetched from the Hugging Face hub: "
             f"{first_line(error)} Check the network and try again. {_remedy(name)}"

@@ -216,10 +216,33 @@ def test_labelled_tiles(
     assert report.unplaced == 1
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     for tile in manifest["tiles"]:
-        image = np.array(Image.open(tmp_path / "out" / tile["path"]))
-        y, x = tile["y"], tile["x"]
+        image = np.array(Image.open(tmp_path / "out" / tile["image_path"]))
+        y, x = int(tile["y"]), int(tile["x"])
         assert (image == rgb[y : y + 224, x : x + 224]).all()
-        assert Path(tile["path"]).parent.name == tile["class"]
+        assert Path(tile["image_path"]).parent.name == tile["class"]
+        assert (np.array(Image.open(tmp_path / "out" / tile["mask_path"])) == tile["index"]).all()
+    # Their corners touch: one region, all of it for training.
+    assert len(read_back(tmp_path / "out")["train"]) == report.patches["train"] == 2
+    assert report.regions == 1
+
+
+def test_a_tile_is_in_the_split_of_the_objects_on_it(
+    project: Project, slide: SlideReader, tmp_path: Path
+) -> None:
+    grid = make_grid(slide.id, slide.levels, slide.mpp, TileSpec(224, 0.5))
+    store = FeatureStore(project.slide_store(slide.id), FeatureKey("e", "avg", "w", "p"), grid)
+    with store.lock():
+        store.append(np.arange(1), np.zeros((1, 4), np.float32))
+    project.set_labels(slide.id, grid.hash, {0: 2, 40: 2, 90: 2})
+    paint(project, slide, (200, 200, 100, 100), 4)
+    export(project, slide, tmp_path / "out", patch_px=128, split=(0.4, 0.3, 0.3))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    (patch, *others), (tile, *far) = manifest["patches"], manifest["tiles"]
+    assert {each["split"] for each in others} | {tile["split"]} == {patch["split"]}
+    assert len({each["region"] for each in (patch, *far)}) == 3
+    mask = np.array(Image.open(tmp_path / "out" / tile["mask_path"]))
+    assert (mask[200:, 200:] == 1).all()  # the object says more than the tile
+    assert (mask == 0).sum() == 224**2 - 24**2
 
 
 def test_nothing_to_export_is_said(project: Project, slide: SlideReader, tmp_path: Path) -> None:

@@ -9,18 +9,30 @@ from hypothesis import strategies as st
 from napari_pathfm.analysis.split import Patch, assign, regions
 
 
+def at(
+    slide: str, row: int, col: int, objects: frozenset[int] = frozenset(), side: float = 128.08
+) -> Patch:
+    return Patch(slide, row * 128.08, col * 128.08, side, objects)
+
+
 def test_neighbours_and_shared_objects_are_one_region() -> None:
     patches = [
-        Patch("a", 0, 0),
-        Patch("a", 1, 1),  # over a corner
-        Patch("a", 1, 3),  # apart
-        Patch("b", 0, 0),  # another slide
-        Patch("a", 5, 5, frozenset({9})),
-        Patch("a", 8, 8, frozenset({9, 4})),  # parts of one object
-        Patch("b", 8, 8, frozenset({9})),  # another slide's object 9
-        Patch("a", 1, 2),  # joins the first three
+        at("a", 0, 0),
+        at("a", 1, 1),  # over a corner
+        at("a", 1, 3),  # apart
+        at("b", 0, 0),  # another slide
+        at("a", 5, 5, frozenset({9})),
+        at("a", 8, 8, frozenset({9, 4})),  # parts of one object
+        at("b", 8, 8, frozenset({9})),  # another slide's object 9
+        at("a", 1, 2),  # joins the first three
     ]
     assert regions(patches) == [0, 0, 0, 1, 2, 2, 3, 0]
+
+
+def test_squares_of_other_sizes_are_joined_where_they_overlap() -> None:
+    tile, far = Patch("a", 100, 100, 30), Patch("a", 129.5, 300, 30)
+    assert regions([at("a", 0, 0), tile, far, at("a", 0, 0, side=300)]) == [0, 0, 0, 0]
+    assert regions([at("a", 0, 0), tile, far]) == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_pathfm.analysis.tissue import FAT, PEN, TISSUE, TissueMask, find_tissue
+from napari_pathfm.analysis.stains import FAT, PEN, TISSUE
+from napari_pathfm.analysis.tissue import TissueMask, find_tissue
 from napari_pathfm.core.slide import RGB, Level
 from napari_pathfm.core.tiles import points_in_polygon
 from napari_pathfm.io.synthetic import Scene

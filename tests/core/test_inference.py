@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 
 import pytest
@@ -83,3 +84,21 @@ def test_unit_inside_a_unit_is_refused() -> None:
 def test_a_device_has_one_queue() -> None:
     assert queue("cpu") is queue("cpu")
     assert queue("cpu") is not queue("cuda:7")
+
+
+def test_held_units_wait_and_urgent_ones_do_not() -> None:
+    made = InferenceQueue("held")
+    made.call(lambda: None)
+    made.hold(0.3)
+    rest = made.submit(time.monotonic)
+    click = made.submit(time.monotonic, Priority.CLICK)
+    assert click.result(WAIT) < rest.result(WAIT)
+
+
+def test_a_hold_that_is_renewed_for_ever_lets_a_unit_pass_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_pathfm.core.inference.LONGEST_HOLD", 0.05)
+    made = InferenceQueue("held")
+    made.hold(3600)
+    assert [made.call(lambda n=n: n) for n in range(3)] == [0, 1, 2]  # type: ignore[misc]

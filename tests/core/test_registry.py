@@ -30,7 +30,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def source(*names: str, origin: str = "a file") -> Callable[[], list[Choice[str]]]:
-    return lambda: [Choice(name, origin, lambda: f"{name} loaded") for name in names]
+    return lambda: [Choice(name, origin, f"{name} loaded".format) for name in names]
 
 
 def test_unites_entry_points_and_sources(install: Install) -> None:
@@ -81,7 +81,7 @@ def test_broken_plugin_fails_alone_when_chosen(install: Install, code: str) -> N
     registry: Registry[str] = Registry("things", "thing", [source("good")])
     assert registry.names() == ("broken", "good")
     assert registry.get("good") == "good loaded"
-    with pytest.raises(RegistryError, match="'broken' of broken .* cannot be imported"):
+    with pytest.raises(RegistryError, match=r"'broken' of broken .* cannot be imported"):
         registry.get("broken")
     sys.modules.pop("broken", None)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .stage import Stage
+from .window import Window
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,3 +37,14 @@ def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage
     made = Stage(viewer, tmp_path / "project")
     yield made
     made.close()
+
+
+@pytest.fixture
+def window(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Window]:
+    """A window as a user has it: the dock with its steps, and all messages."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    qtbot.wait(50)
+    made = Window(viewer, tmp_path)
+    yield made
+    made.place.close()

@@ -138,9 +138,9 @@ def test_the_window_lies_on_the_slide_at_every_zoom(stage: Any) -> None:
 
 def test_painting_far_out_is_written_behind_and_lies_right(stage: Any, wait: Wait) -> None:
     stage.look(1250, 2000, 4.0)
+    stage.edits.paint()
     _, place = shown(stage)
     assert place.level > 0
-    stage.edits.paint()
     stage.edits.layer.brush_size = 40
     stage.drag([(1000, 800), (1000, 2000), (1000, 3200)])
     wait(lambda: bool(stage.store.objects))
@@ -152,6 +152,7 @@ def test_painting_far_out_is_written_behind_and_lies_right(stage: Any, wait: Wai
 
 def test_the_window_follows_the_camera_when_it_rests(stage: Any, wait: Wait) -> None:
     stage.look(600, 800, 1.0)
+    stage.edits.paint()
     ids = np.full((100, 100), 9, np.uint32)
     stage.store.commit(stage.store.paint_edit(2200, 3500, ids, None, "far"))
     layer, place = shown(stage)
@@ -159,6 +160,13 @@ def test_the_window_follows_the_camera_when_it_rests(stage: Any, wait: Wait) -> 
     stage.viewer.scene.camera.center = (0, 2250 * stage.scale, 3550 * stage.scale)
     wait(lambda: bool((decode(layer.data) == 9).any()))
     assert stage.edits.place != place
+
+
+def test_an_empty_layer_is_not_drawn_until_it_is_taken_in_hand(stage: Any, wait: Wait) -> None:
+    assert not stage.edits.layer.visible
+    stage.viewer.layers.selection.active = stage.edits.layer
+    assert stage.edits.layer.visible
+    assert stage.edits.place is not None
 
 
 def test_the_eraser_and_a_second_stroke_keep_to_their_object(stage: Any) -> None:
@@ -284,8 +292,8 @@ def test_stroke_and_refill_times(
 ) -> None:
     stage.look(1250, 2000, 1.0)
     qtbot.wait(200)
-    layer, place = shown(stage)
     stage.edits.paint()
+    layer, place = shown(stage)
     lines = [f"window {place.height} x {place.width}"]
     for size in (40, 500):
         layer.brush_size = size

@@ -81,7 +81,7 @@ def test_a_large_object_is_read_in_strips(
     mask = np.random.default_rng(1).random((700, 300)) < 0.7
     number = draw(layer, 300, 400, mask, 1)
     whole = object_polygons(layer, layer.objects[number])
-    monkeypatch.setattr(geojson, "STRIP", 64)
+    monkeypatch.setattr(geojson, "STRIP_PIXELS", 64 * 300)
     strips = object_polygons(layer, layer.objects[number])
     assert sum(polygon.area for polygon in strips) == mask.sum()
     assert len(strips) == len(whole)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_pathfm.core.edits import ChunkChange, Edit, ObjectRow
-from napari_pathfm.io import mask_pyramid
+from napari_pathfm.io import mask_pyramid, masks
+from napari_pathfm.io.mask_pyramid import ChunkPyramid, Staged
 from napari_pathfm.io.masks import AnnotationLayer, layer_names
 from napari_pathfm.io.project import Project, ProjectError
 
-SHAPE = (1300, 2100)
+SHAPE = (1301, 2103)
 
 
 @pytest.fixture
@@ -28,6 +30,12 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture
 def layer(project: Project) -> AnnotationLayer:
+    return AnnotationLayer.open(project, "ab", "regions", SHAPE)
+
+
+def reopened(project: Project) -> AnnotationLayer:
+    """The layer as another process would find it, whoever still holds the old object."""
+    masks._layers.pop(project, None)
     return AnnotationLayer.open(project, "ab", "regions", SHAPE)
 
 
@@ -179,10 +187,8 @@ def test_the_table_survives_reopening(project: Project, layer: AnnotationLayer) 
     layer.commit(square(layer, 10, 20, 10, 3))
     layer.commit(square(layer, 300, 20, 900, 4))
     layer.undo()
-    objects, shape = dict(layer.objects), layer.shape
-    del layer
-    again = AnnotationLayer.open(project, "ab", "regions", shape)
-    assert again.objects == objects
+    again = reopened(project)
+    assert again.objects == layer.objects
     assert again.new_id() == 5
     assert layer_names(project, "ab") == ["regions"]
 
@@ -204,7 +210,7 @@ def test_signals_say_where(layer: AnnotationLayer) -> None:
     layer.changed.connect(boxes.append)
     layer.table_changed.connect(lambda: tables.append(None))
     layer.commit(square(layer, 1290, 1000, 5, 1))
-    assert boxes == [(1024, 512, 1300, 1024)]
+    assert boxes == [(1024, 512, 1301, 1024)]
     layer.commit(layer.class_edit([1], 3))
     assert (len(boxes), len(tables)) == (1, 2)
     layer.undo()
@@ -300,8 +306,27 @@ def test_pixels_that_cannot_take_their_place_follow_later(
         layer.commit(square(layer, 0, 0, 10, 3))
     model[:10, :10] = 3
     check(layer, model)
-    del layer
-    check(AnnotationLayer.open(project, "ab", "regions", SHAPE), model)
+    check(reopened(project), model)
+
+
+@pytest.mark.parametrize("moment", ["_update_table", "publish"])
+def test_an_interrupt_after_the_journal_loses_nothing(
+    project: Project, layer: AnnotationLayer, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    edit = square(layer, 0, 0, 600, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(layer._pyramid if moment == "publish" else layer, moment, ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            layer.commit(edit)
+    layer.commit(square(layer, 1100, 1100, 100, 2))
+    model = np.zeros(SHAPE, np.uint32)
+    model[:600, :600] = 1
+    model[1100:1200, 1100:1200] = 2
+    check(layer, model)
+    check(reopened(project), model)
 
 
 def test_cancelling_a_commit_leaves_everything_as_before(layer: AnnotationLayer) -> None:
@@ -339,9 +364,8 @@ def test_a_coarse_chunk_that_was_just_being_replaced_is_drawn_whole(project: Pro
     model = np.zeros(SHAPE, np.uint32)
     model[:1100, :1100] = 1
     model[:100, :100] = 2
-    del layer
     (project.slide_store("ab") / "masks" / "regions" / "1" / "c" / "0" / "0").unlink()
-    check(AnnotationLayer.open(project, "ab", "regions", SHAPE), model)
+    check(reopened(project), model)
 
 
 @pytest.mark.parametrize("settled", [0, 1, 2, 4, 5])
@@ -352,10 +376,9 @@ def test_opening_finishes_what_was_interrupted(project: Project, settled: int) -
     model = np.zeros(SHAPE, np.uint32)
     model[:600, :600] = 1
     model[300:800, 300:800] = 2
-    del layer
     with Project.open(project.folder, read_only=True) as reader:
         check(AnnotationLayer.open(reader, "ab", "regions", SHAPE), model)
-    again = AnnotationLayer.open(project, "ab", "regions", SHAPE)
+    again = reopened(project)
     check(again, model)
     again.undo()
     again.undo()
@@ -368,19 +391,72 @@ def test_torn_and_lost_files_come_back_from_the_journal(
     layer.commit(square(layer, 0, 0, 600, 1))
     layer.commit(square(layer, 300, 300, 700, 2))
     model = whole(layer)
-    del layer
     for number, file in enumerate(sorted(chunk_files(project))):
         file.write_bytes(b"" if number % 2 else file.read_bytes()[:20])
-    again = AnnotationLayer.open(project, "ab", "regions", SHAPE)
+    again = reopened(project)
     check(again, model)
     again.commit(square(again, 0, 0, 1300, 3))
     model[:1300, :1300] = 3
     check(again, model)
-    del again
-    import shutil
-
     shutil.rmtree(project.slide_store("ab"))
-    check(AnnotationLayer.open(project, "ab", "regions", SHAPE), model)
+    check(reopened(project), model)
+
+
+def test_a_lost_folder_comes_back_even_if_that_is_interrupted(
+    project: Project, layer: AnnotationLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 5):
+        layer.commit(square(layer, 100 * number, 0, 600, number))
+    layer.undo()
+    model = whole(layer)
+    shutil.rmtree(project.slide_store("ab"))
+    publish, published = ChunkPyramid.publish, []
+
+    def killed(pyramid: ChunkPyramid, staged: Staged) -> None:
+        published.append(staged)
+        if len(published) == 3:
+            raise KeyboardInterrupt
+        publish(pyramid, staged)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChunkPyramid, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reopened(project)
+    check(reopened(project), model)
+
+
+def test_who_reads_while_chunks_are_replaced_sees_what_is_there_then(
+    layer: AnnotationLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer.commit(square(layer, 0, 0, 600, 1))
+    edit = square(layer, 0, 0, 600, 2)
+    layer._pyramid._cache.clear()
+
+    def overtaken(*place: int) -> None:
+        """Find no file, for the old one has just been taken away."""
+        monkeypatch.undo()
+        layer.commit(edit)
+
+    monkeypatch.setattr(layer._pyramid, "blob", overtaken)
+    assert (layer.read(1, 0, 0, 300, 300) == 2).all()
+
+
+def test_the_table_can_be_walked_over_while_it_changes(layer: AnnotationLayer) -> None:
+    layer.commit(square(layer, 0, 0, 10, 1))
+    for row in layer.objects.values():
+        layer.commit(square(layer, 20, 20, 10, row.id + 1))
+    assert list(layer.objects) == [1, 2]
+
+
+def test_what_comes_next_is_known_while_an_edit_is_written(layer: AnnotationLayer) -> None:
+    assert (layer.last_done, layer.first_undone) == (None, None)
+    layer.commit(layer.paint_edit(0, 0, np.ones((9, 9), int), None, "one"))
+    layer.commit(layer.paint_edit(0, 0, np.full((9, 9), 2), None, "two"))
+    layer.undo()
+    assert layer.last_done is not None
+    assert layer.first_undone is not None
+    assert (layer.last_done.text, layer.first_undone.text) == ("one", "two")
+    assert [layer.last_done, layer.first_undone] == layer.history()
 
 
 def test_for_reading_only_nothing_can_be_edited(project: Project, layer: AnnotationLayer) -> None:

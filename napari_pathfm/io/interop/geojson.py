@@ -20,8 +20,8 @@ from ..atomic import replacing
 from ..masks import AnnotationLayer
 from .outlines import Polygon, outline, strip_corners
 
-STRIP = 2048
-"""Rows of a large object that are read at once."""
+STRIP_PIXELS = 1 << 24
+"""Pixels of a large object that are read at once, however wide it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +156,12 @@ def object_polygons(layer: AnnotationLayer, row: ObjectRow) -> tuple[Polygon, ..
     """Exact outline of one object of a layer; reads its box in strips, whatever its size."""
     y0, x0, y1, x1 = row.box
     strips = []
-    above = np.zeros((0, max(0, x1 - x0)), bool)
-    for y in range(y0, y1, STRIP):
-        ids = layer.read(0, y, x0, min(STRIP, y1 - y), x1 - x0)
+    above = np.zeros((0, x1 - x0), bool)
+    rows = max(1, STRIP_PIXELS // max(1, x1 - x0))
+    for y in range(y0, y1, rows):
+        ids = layer.read(0, y, x0, min(rows, y1 - y), x1 - x0)
         mask = np.concatenate([above, ids == row.id])
-        strips.append(strip_corners(mask, y - len(above), x0, first=y == y0, last=y + STRIP >= y1))
+        strips.append(strip_corners(mask, y - len(above), x0, first=y == y0, last=y + rows >= y1))
         above = mask[-1:]
     return outline(strips)
 

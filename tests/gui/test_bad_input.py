@@ -1,0 +1,177 @@
+"""What cannot work, in the window: a message with a remedy, nothing lost, the panels go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_pathfm.core.edits import AnnotationClass
+from napari_pathfm.io.project import Project
+
+from .window import Window
+
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+HOLDER = """
+import sys
+from napari_pathfm.io.project import Project
+with Project.open(sys.argv[1]):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever a user gives us, no traceback is printed."""
+    yield
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if not AS_ROOT or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root on Linux")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Leave some bytes of a disk free."""
+    file = disk / "filler"
+    file.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - leave)))
+    return file
+
+
+def test_what_is_no_slide_is_named_and_the_next_one_opens(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.svs"
+    text.write_text("no slide")
+    half = tmp_path / "half.tif"
+    half.write_bytes(synthetic.read_bytes()[: synthetic.stat().st_size // 2])
+    for path in (text, half, tmp_path / "gone.svs"):
+        window.place.open(path)
+        window.heard(path.name)
+        assert window.session.slide is None
+    window.open(synthetic, tmp_path / "project")
+
+
+def test_missing_and_wrong_weights(
+    window: Window, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    window.open(synthetic, tmp_path / "project")
+    window.find_tiles()
+    panel, prompting = window.dock.embed, window.place.prompting
+    panel.encoder.setCurrentText("uni")
+    panel.embed_button.click()
+    window.heard("Embedding", "uni", "PATHFM_MODELS")
+    window.rest()
+
+    panel.encoder.setCurrentText("efficientnet-lite0")
+    for name, words in (("other.pth", "other.pth"), ("garbage.pth", "garbage.pth")):
+        weights = tmp_path / name
+        if name == "other.pth":
+            torch.save({"conv.weight": torch.zeros(3)}, weights)
+        else:
+            weights.write_bytes(b"no weights at all")
+        panel.weights_file(weights)
+        panel.embed_button.click()
+        window.heard("Embedding", words)
+        window.rest()
+        assert panel.embed_button.isEnabled()
+    assert window.session.embeddings is None
+
+    prompting.set_segmenter("litemedsam", weights)
+    prompting.box_mode()
+    window.heard("litemedsam", "garbage.pth")
+    prompting.set_segmenter("litemedsam")
+
+
+def test_a_project_that_cannot_be_opened_leaves_a_way_on(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    slide = Path(shutil.copy(synthetic, tmp_path / "slide.tif"))
+    beside = tmp_path / "slide.pathfm"  # the project that a slide gets by itself
+    beside.write_text("a file, where a folder should be")
+    window.place.open(slide)
+    window.heard("slide.pathfm", "choose another")
+    panel = window.dock.slide
+    assert window.session.project is None
+    assert "nothing is kept" in panel.project.text()
+    assert not panel.project_button.isHidden()
+    assert "project" in window.dock.segment.blocked()
+    window.find_tiles()  # what needs no project goes on
+
+    newer = tmp_path / "newer"
+    Project.open(newer).close()
+    with sqlite3.connect(newer / "project.sqlite") as database:
+        database.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
+    database.close()
+    window.place.open_project(newer)
+    window.heard("Opening the project", "newer")
+
+    taken = tmp_path / "taken"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(taken)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        window.place.open_project(taken)
+        window.heard("Opening the project", "taken")
+    assert window.session.project is None
+
+    window.place.open_project(tmp_path / "good")
+    assert window.session.annotations is not None
+    assert not window.dock.segment.blocked()
+
+
+def test_a_full_disk_loses_no_stroke_and_no_tile(
+    window: Window, synthetic: Path, tiny_disk: Path
+) -> None:
+    window.open(synthetic, tiny_disk / "project")
+    window.find_tiles()
+    driver, session = window.driver, window.session
+    filler = fill(tiny_disk)
+
+    session.classes = (*session.classes, AnnotationClass(9, "necrosis", "#cc79a7"))
+    window.heard("classes", "space")
+
+    window.dock.segment.brush_button.click()
+    scale = session.slide.mpp
+    window.place.jump(1000, 1000, 150)
+    driver.drag((1000 * scale, 950 * scale), (1000 * scale, 1050 * scale))
+    window.heard("paint", "space")
+    assert not session.annotations.objects
+
+    window.dock.embed.embed_button.click()
+    window.heard("Embedding", "space")
+    window.rest()
+    assert window.dock.embed.embed_button.isEnabled()
+
+    filler.unlink()
+    driver.drag((1100 * scale, 950 * scale), (1100 * scale, 1050 * scale))
+    driver.wait(lambda: not window.place.edit_window.history.busy, "both strokes", 30)
+    driver.wait(lambda: len(session.annotations.objects) == 1, "the object", 30)
+    ids = session.annotations.read(0, 990, 990, 120, 1)
+    assert ids[10, 0]
+    assert ids[110, 0] == ids[10, 0]
+    window.dock.embed.embed_button.click()
+    driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)

@@ -1,0 +1,171 @@
+"""The catalogue's facts are those of the networks; wrong catalogues are named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_pathfm.core.registry import RegistryError
+from napari_pathfm.models.base import ModelError
+from napari_pathfm.models.catalog import (
+    OURS,
+    CatalogEntry,
+    encoder_specs,
+    encoders,
+    get_encoder,
+    read_catalog,
+    segmenters,
+)
+from napari_pathfm.models.timm import build
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+OPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+
+# name, parameters, width, patch, prefix tokens, shape of the position embeddings, mean and std
+FACTS = [
+    ("kaiko-vits16", 21_665_664, 384, 16, 1, (1, 197, 384), (HALF, HALF)),
+    ("kaiko-vits8", 21_670_272, 384, 8, 1, (1, 785, 384), (HALF, HALF)),
+    ("kaiko-vitb16", 85_798_656, 768, 16, 1, (1, 197, 768), (HALF, HALF)),
+    ("kaiko-vitb8", 85_807_872, 768, 8, 1, (1, 785, 768), (HALF, HALF)),
+    ("kaiko-vitl14", 304_370_688, 1024, 14, 5, (1, 1369, 1024), (HALF, HALF)),
+    ("uni", 303_350_784, 1024, 16, 1, (1, 197, 1024), IMAGENET),
+    ("h-optimus-0", 1_134_774_272, 1536, 14, 5, (1, 256, 1536), OPTIMUS),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "width", "patch", "prefix", "positions", "norm"), FACTS)
+def test_vision_transformers_are_what_they_should_be(
+    entries: dict[str, CatalogEntry],
+    name: str,
+    params: int,
+    width: int,
+    patch: int,
+    prefix: int,
+    positions: tuple[int, ...],
+    norm: tuple[tuple[float, ...], tuple[float, ...]],
+) -> None:
+    spec = entries[name].spec
+    network = build(entries[name], meta=True)
+    assert sum(p.numel() for p in network.parameters()) == params == spec.params
+    assert tuple(network.pos_embed.shape) == positions  # type: ignore[union-attr]
+    assert network.num_prefix_tokens == prefix == spec.prefix_tokens
+    assert network.patch_embed.patch_size == (patch, patch)  # type: ignore[union-attr]
+    assert (spec.dim, spec.token_dim, spec.patch) == (width, width, patch)
+    assert (spec.mean, spec.std) == norm
+    assert (spec.tile_px, spec.mpp, spec.pooling) == (224, 0.5, "cls")
+
+
+def test_efficientnet_is_what_it_should_be(entries: dict[str, CatalogEntry]) -> None:
+    spec = entries["efficientnet-lite0"].spec
+    network = build(entries["efficientnet-lite0"], meta=True)
+    assert sum(p.numel() for p in network.parameters()) == 3_371_008 == spec.params
+    assert (spec.dim, spec.token_dim, spec.patch, spec.prefix_tokens) == (1280, 1280, 32, 0)
+    assert (spec.mean, spec.std, spec.pooling) == (HALF, HALF, "avg")
+
+
+def test_licences_and_gates() -> None:
+    specs = encoder_specs()
+    commercial = {name for name, spec in specs.items() if spec.commercial}
+    assert commercial == {"efficientnet-lite0", "h-optimus-0"}
+    assert {name for name, spec in specs.items() if spec.gate} == {"uni"}
+
+
+def test_what_can_be_chosen() -> None:
+    assert set(encoder_specs()) <= set(encoders().names())
+    assert {"litemedsam", "sam-vit-b", "sam-vit-l", "sam-vit-h"} <= set(segmenters().names())
+    with pytest.raises(RegistryError, match="There is no encoder named 'uni-3'"):
+        get_encoder("uni-3")
+
+
+GOOD = OURS.read_text("utf-8").split("[kaiko-vits16]")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dim = 1280\n", "", "'efficientnet-lite0' lacks dim"),
+        ("dim = 1280\n", "dim = 'many'\n", "dim = 'many', which is not a whole number"),
+        ("mpp = 0.5", "mpp = -1", "mpp = -1, which is not a number above 0"),
+        ('pooling = "avg"', 'pooling = "max"', "not one of cls, cls.mean, avg"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5]", "not a list of three numbers"),
+        ("commercial = true", "commercial = 1", "not true or false"),
+        ("commercial = true", "comercial = true", "lacks commercial"),
+        ("patch = 32", "patch = 32\npach = 3", "unknown key 'pach'"),
+        ('keys = "efficientnet_lite0"', 'keys = "b7"', "keys = 'b7'"),
+        ("package =", "pakage =", "weights.pakage"),
+        ("[efficientnet-lite0]", "[efficientnet-lite0", "cannot be read"),
+    ],
+)
+def test_wrong_catalogue_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new, 1), "utf-8")
+    with pytest.raises(ModelError, match=message) as error:
+        read_catalog(path)
+    assert str(path) in str(error.value)
+
+
+def test_fact_that_the_network_contradicts(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace("params = 3371008", "params = 5"), "utf-8")
+    (entry,) = read_catalog(path)
+    with pytest.raises(ModelError, match=r"params = 5, but timm's tf_efficientnet_lite0 has 3371"):
+        build(entry, meta=True)
+
+
+def test_architecture_that_timm_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace("tf_efficientnet_lite0", "vit_enormous"), "utf-8")
+    (entry,) = read_catalog(path)
+    with pytest.raises(ModelError, match="cannot build 'vit_enormous'"):
+        build(entry, meta=True)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of an installed package that must not be imported and brings a catalogue."""
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    points = "[napari_pathfm.catalogs]\ntheirs = stranger:models.toml\n"
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    return folder
+
+
+def test_catalogue_of_a_plugin_is_read_without_importing_it(plugin: Path) -> None:
+    (plugin / "models.toml").write_text(GOOD.replace("efficientnet-lite0]", "their-net]"), "utf-8")
+    assert "their-net" in encoders().names()
+    assert encoder_specs()["their-net"].dim == 1280
+    assert "stranger" not in sys.modules
+
+
+def test_loader_of_a_plugin_that_is_not_there(plugin: Path) -> None:
+    theirs = GOOD.replace("efficientnet-lite0]", "their-net]")
+    theirs = theirs.replace('loader = "timm"', 'loader = "nowhere.nets:load"')
+    (plugin / "models.toml").write_text(theirs, "utf-8")
+    with pytest.raises(ModelError, match=r"nowhere\.nets:load.*cannot be imported"):
+        get_encoder("their-net")
+
+
+def test_broken_catalogue_of_a_plugin_fails_alone(plugin: Path) -> None:
+    (plugin / "models.toml").write_text("[net]\ndim = 3\n")
+    assert {"theirs", "efficientnet-lite0"} <= set(encoders().names())
+    with pytest.raises(ModelError, match="'net' lacks"):
+        get_encoder("theirs")
+    with pytest.warns(UserWarning, match="'net' lacks"):
+        assert "efficientnet-lite0" in encoder_specs()
+
+
+def test_catalogue_with_a_name_that_is_ours(plugin: Path) -> None:
+    (plugin / "models.toml").write_text(GOOD, "utf-8")
+    with pytest.raises(RegistryError, match="Two encoders are named 'efficientnet-lite0'") as error:
+        get_encoder("efficientnet-lite0")
+    assert "stranger" in str(error.value)
+    assert "napari-pathfm" in str(error.value)

