@@ -15,7 +15,7 @@ from napari_pathfm.gui.demo import Demo
 from napari_pathfm.io.samples import sample_slide
 
 IMAGES = Path(__file__).parent / "images"
-WIDTH = 1600
+WINDOW = (1600, 1000)
 
 
 def main() -> None:
@@ -23,13 +23,11 @@ def main() -> None:
     slide = Path(sys.argv[1]) if len(sys.argv) > 1 else sample_slide().path
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        demo = Demo(slide, "efficientnet-lite0", Path(folder))
+        demo = Demo(slide, "efficientnet-lite0", Path(folder), WINDOW)
         demo.run()
         for path in demo.driver.taken:
             name = path.stem.split("-", 1)[1]
             picture = Image.open(path).convert("RGB")
-            if picture.width > WIDTH:
-                picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)))
             picture.quantize(256).save(IMAGES / f"{name}.png", optimize=True)
             print(IMAGES / f"{name}.png")
         demo.place.close()

@@ -100,7 +100,6 @@ class InferenceQueue:
                 future.set_exception(error)
             del future, unit
 
-
     def _held(self) -> float:
         """Seconds that the next unit has to wait still; 0 or less if it may run."""
         if self._heap[0][0] < Priority.REST:

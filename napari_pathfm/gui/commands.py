@@ -13,6 +13,9 @@ from .workspace import workspace
 MENU_NAME = "{} (PathFM)"
 """napari's plugin menu knows a dock by this name, and ticks it there."""
 
+TALL = 900
+"""A window less high than this has no room for the map below the steps."""
+
 W = TypeVar("W", bound=QWidget)
 
 
@@ -24,7 +27,8 @@ def open_dock(viewer: Viewer) -> PathFMDock:
 
 def open_map(viewer: Viewer) -> PathFMMap:
     """Open the map of the embeddings, or bring it to the front."""
-    return _open(viewer, PathFMMap, "PathFM map")
+    tall = viewer.window.geometry()[3] >= TALL
+    return _open(viewer, PathFMMap, "PathFM map", "right" if tall else "bottom")
 
 
 def segment_here(viewer: Viewer) -> None:
@@ -50,7 +54,7 @@ def export_training_data(viewer: Viewer) -> None:
     dock.steps.ask_for(dock.export)
 
 
-def _open(viewer: Viewer, kind: type[W], title: str) -> W:
+def _open(viewer: Viewer, kind: type[W], title: str, area: str = "right") -> W:
     for widget in viewer.window.dock_widgets.values():
         if isinstance(widget, kind):
             dock = widget.parent()
@@ -59,5 +63,5 @@ def _open(viewer: Viewer, kind: type[W], title: str) -> W:
                 dock.raise_()
             return widget
     made = kind(viewer)
-    viewer.window.add_dock_widget(made, name=MENU_NAME.format(title))
+    viewer.window.add_dock_widget(made, name=MENU_NAME.format(title), area=area)
     return made

@@ -30,9 +30,13 @@ from .driver import Driver, DriverError, Panning, PeakMemory
 from .model_memory import model_memory_mib
 from .workspace import Workspace, workspace
 
-WINDOW = (1280, 800)
+WINDOW = (1024, 720)
+"""Size of the window: what software OpenGL on two cores draws 60 times a second."""
 BOXES = 3
 """How many objects are segmented."""
+
+SEEN_PX = 600
+"""Side of the region in which they are looked for, at about 0.5 um per pixel."""
 
 
 class Demo:
@@ -45,12 +49,16 @@ class Demo:
         Name in the catalogue.
     out : Path
         Folder for pictures, summary and export.
+    window : tuple of int
+        Width and height in pixels.
     """
 
-    def __init__(self, slide: Path, encoder: str, out: Path) -> None:
+    def __init__(
+        self, slide: Path, encoder: str, out: Path, window: tuple[int, int] = WINDOW
+    ) -> None:
         self.path, self.encoder, self.out = slide, encoder, out
         self.viewer = Viewer(title="napari-pathfm", show=True)
-        self.viewer.window.resize(*WINDOW)
+        self.viewer.window.resize(*window)
         self.dock = open_dock(self.viewer)
         self.place: Workspace = workspace(self.viewer)
         self.driver = Driver(self.viewer, out / "screenshots")
@@ -77,6 +85,7 @@ class Demo:
 
     def open(self) -> None:
         """Open the slide and wait until it is sharp."""
+        self.driver.wait(lambda: not self.place.runner.running, "the window to be ready", 60)
         with self.driver.step("open"):
             self.dock.slide.open_requested.emit(self.path)
             self.driver.wait(lambda: self.place.session.slide is not None, "the slide", 60)
@@ -172,9 +181,9 @@ class Demo:
                 self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
                 self.driver.wait(self._sharp, "a sharp view", 30)
                 self.driver.picture("prompt")
-                steps = len(layer.history())
+                count = len(layer.objects)
                 self.driver.press_key("C")
-                self.driver.wait(partial(_longer, layer, steps), "the object", 60)
+                self.driver.wait(partial(_more_than, layer, count), "the object", 60)
 
     def correct(self) -> None:
         """Paint with the mouse, undo and redo."""
@@ -228,6 +237,10 @@ class Demo:
             "screenshots": [str(path.relative_to(self.out)) for path in self.driver.taken],
             "peak_rss_mib": round(self.memory.stop()),
             "model_rss_mib": round(model_memory_mib(self.encoder)),
+            "window": [
+                self.viewer.window._qt_window.width(),
+                self.viewer.window._qt_window.height(),
+            ],
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         }
         (self.out / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
@@ -264,7 +277,7 @@ class Demo:
         return int(np.square(offset).sum(1).argmin())
 
     def _boxes(self) -> NDArray[np.float64]:
-        """Boxes round the dark objects nearest to the middle of the tissue, level-0 pixels."""
+        """Boxes round large dark objects near the middle of the tissue, level-0 pixels."""
         from scipy import ndimage
         from skimage.color import rgb2hed
         from skimage.filters import threshold_otsu
@@ -274,24 +287,24 @@ class Demo:
         if grid is None:
             raise DriverError("the tile grid is gone")
         slide = self.slide
-        level = level_for_downsample(slide.levels, 1.0 / (slide.mpp or 0.5))
+        level = level_for_downsample(slide.levels, 0.5 / (slide.mpp or 0.5))
         downsample = slide.levels[level].downsample
-        y, x = grid.centers[self._interesting_tile()] / downsample
-        y, x = max(0, int(y) - 400), max(0, int(x) - 400)
-        stain = ndimage.gaussian_filter(rgb2hed(slide.read(level, y, x, 800, 800))[..., 0], 3)
-        dark = label(stain > threshold_otsu(stain))
-        found = [r for r in regionprops(dark) if 300 < r.area < 8_000 and r.solidity > 0.6]
-        found.sort(key=lambda region: np.hypot(*(np.array(region.centroid) - 400)))
+        y, x = (grid.centers[self._interesting_tile()] / downsample).astype(int) - SEEN_PX // 2
+        seen = slide.read(level, y, x, SEEN_PX, SEEN_PX)
+        stain = ndimage.gaussian_filter(rgb2hed(seen)[..., 0], 2)
+        found = regionprops(label(stain > threshold_otsu(stain)))
+        found = [r for r in found if r.solidity > 0.7 and r.area < SEEN_PX**2 / 16]
+        found.sort(key=lambda region: -region.area)
         if not found:
             raise DriverError("no dark object to segment near the middle of the tissue")
         boxes = np.array([region.bbox for region in found[:BOXES]], float)
         margin = 0.05 * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
         boxes += np.hstack([-margin, -margin, margin, margin])
-        return (boxes + np.array([y, x, y, x])) * downsample
+        return np.asarray((boxes + np.array([y, x, y, x])) * downsample)
 
 
-def _longer(layer: AnnotationLayer, steps: int) -> bool:
-    return len(layer.history()) > steps
+def _more_than(layer: AnnotationLayer, count: int) -> bool:
+    return len(layer.objects) > count
 
 
 def run_demo(slide: Path | None, encoder: str, out: Path, keep_open: bool) -> int:

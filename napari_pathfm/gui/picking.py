@@ -55,6 +55,8 @@ class Picker(QObject):
         slide = self._session.slide
         if slide is None:
             return
+        for earlier in [one for one in self._viewer.layers if one.name == LASSO]:
+            self._viewer.layers.remove(earlier)  # never drawn, or left by Escape
         layer = Shapes(
             name=LASSO,
             edge_color="#f0e442",

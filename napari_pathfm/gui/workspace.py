@@ -30,9 +30,13 @@ from .picking import Picker
 from .prompting import Prompting
 from .runner import Runner
 from .sharpen import keep_sharp
+from .warm_up import warm_up
 
 SWITCH_SECONDS = 0.001
 """How long the window's thread waits at most for a worker to hand over Python's lock."""
+
+SHOWN_MS = 50
+"""A slide is given so long to appear before its masks are opened."""
 
 HOLD_SECONDS = 0.12
 """After a movement of the view the processor belongs to the window for so long."""
@@ -85,6 +89,7 @@ class Workspace(QObject):
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
+        self.runner.start(warm_up(), "Getting the brush ready", lambda _: None, slot="warm-up")
         app = QApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
@@ -165,7 +170,7 @@ class Workspace(QObject):
     def _on_slide(self, slide: Slide | None) -> None:
         # The slide is on screen before its project is opened and its layers are made.
         if slide is not None:
-            QTimer.singleShot(0, self.enter)
+            QTimer.singleShot(SHOWN_MS, self.enter)
 
     def enter(self) -> None:
         """Open the project and the masks of the slide, unless that is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,3 +18,7 @@ def _leave_triton_out() -> None:
 
 
 _leave_triton_out()
+
+# torch reads this when it is loaded: large blocks come in huge pages, which spares the encoder of
+# a segmenter on a CPU hundreds of thousands of page faults.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -236,3 +236,13 @@ def test_mpp_is_asked_for_once_and_kept(window: Window, synthetic: Path, tmp_pat
     window.viewer.layers.remove(layer)
     window.open(path, tmp_path / "project")
     assert window.session.slide.mpp == 0.25
+
+
+def test_a_region_is_drawn_on_one_layer_however_often_it_is_asked_for(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    for _ in range(2):
+        window.dock.explore.lasso_button.click()
+    names = [layer.name for layer in window.viewer.layers]
+    assert [name for name in names if name.startswith("select tiles")] == ["select tiles"]
