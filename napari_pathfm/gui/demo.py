@@ -56,7 +56,7 @@ class Demo:
     def __init__(
         self, slide: Path, encoder: str, out: Path, window: tuple[int, int] = WINDOW
     ) -> None:
-        self.path, self.encoder, self.out = slide, encoder, out
+        self.path, self.encoder, self.out, self.window = slide, encoder, out, window
         self.viewer = Viewer(title="napari-pathfm", show=True)
         self.viewer.window.resize(*window)
         self.dock = open_dock(self.viewer)
@@ -175,7 +175,7 @@ class Demo:
         scale = self.slide.mpp or 1.0
         with self.driver.step("segment"):
             for y0, x0, y1, x1 in self._boxes():
-                self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, max(y1 - y0, x1 - x0))
+                self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, 3 * max(y1 - y0, x1 - x0))
                 panel.box_button.click()
                 self.driver.drag((y0 * scale, x0 * scale), (y1 * scale, x1 * scale))
                 self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
@@ -237,10 +237,7 @@ class Demo:
             "screenshots": [str(path.relative_to(self.out)) for path in self.driver.taken],
             "peak_rss_mib": round(self.memory.stop()),
             "model_rss_mib": round(model_memory_mib(self.encoder)),
-            "window": [
-                self.viewer.window._qt_window.width(),
-                self.viewer.window._qt_window.height(),
-            ],
+            "window": list(self.window),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         }
         (self.out / "summary.json").write_text(json.dumps(self.summary, indent=2) + "\n")
