@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
@@ -9,10 +11,15 @@ from napari.utils.colormaps import DirectLabelColormap
 from ..core.jobs import Job, Progress
 from .label_codes import class_colormap
 
+READERS = ("tiffslide", "imagecodecs", "openslide", "skimage.measure")
+
 
 def warm_up() -> Job[None]:
-    """Let numba compile what napari needs to show labels (0.7 s for each kind of them)."""
-    yield Progress(0, 2, "Getting the brush ready")
+    """Import what opens slides, let numba compile what napari needs to show labels."""
+    yield Progress(0, 3, "Getting ready for slides")
+    for module in READERS:
+        importlib.import_module(module)
+    yield Progress(1, 3, "Getting the brush ready")
     Labels(np.zeros((2, 2), np.int64), colormap=class_colormap(()))
-    yield Progress(1, 2, "Getting the brush ready")
+    yield Progress(2, 3, "Getting the brush ready")
     Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict={None: "red"}))

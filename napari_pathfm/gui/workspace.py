@@ -89,7 +89,7 @@ class Workspace(QObject):
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
-        self.runner.start(warm_up(), "Getting the brush ready", lambda _: None, slot="warm-up")
+        self.runner.start(warm_up(), "Getting ready", lambda _: None, slot="warm-up")
         app = QApplication.instance()
         if app is not None:
             app.aboutToQuit.connect(self.close)
