@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +24,18 @@ def demo(
     ] = "efficientnet-lite0",
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("demo-output"),
     keep_open: Annotated[
-        bool, typer.Option(help="Leave the window to the user at the end.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Leave the window to the user at the end; by default unless nobody can see it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the main job in the window, from opening a slide to training data."""
     from .gui.demo import run_demo
 
+    if keep_open is None:
+        keep_open = not os.environ.get("PATHFM_VIRTUAL_DISPLAY")
     code = run_demo(slide, encoder, out, keep_open)
     if code:
         raise typer.Exit(code)

@@ -1,5 +1,10 @@
-"""Draw the sample slide of this folder and its truth: ``python sample_data/make.py``."""
+"""Draw the sample slide of this folder and its truth: ``python sample_data/make.py``.
 
+``python sample_data/make.py FILE HEIGHT WIDTH`` draws one of any size instead, tile by tile; its
+truth is ``napari_pathfm.io.synthetic.Scene((HEIGHT, WIDTH))``.
+"""
+
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,4 +36,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 4:
+        run(draw(Path(sys.argv[1]), (int(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main()

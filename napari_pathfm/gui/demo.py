@@ -26,6 +26,8 @@ from ..core.tiles import level_for_downsample
 from ..io.masks import AnnotationLayer
 from ..io.reader import SlideReader
 from ..io.samples import sample_slide
+from ..models import catalog
+from ..models.base import ModelError
 from .commands import open_dock, open_map
 from .driver import Driver, DriverError, Panning, PeakMemory
 from .model_memory import model_memory_mib
@@ -328,7 +330,17 @@ def run_demo(slide: Path | None, encoder: str, out: Path, keep_open: bool) -> in
     -------
     int
         Exit code: 0 if every step worked.
+
+    Raises
+    ------
+    ModelError
+        There is no such encoder.
     """
+    known = catalog.encoders().names()
+    if encoder not in known:
+        raise ModelError(
+            f"There is no encoder named {encoder!r}. Choose one of: {', '.join(known)}."
+        )
     path = slide if slide is not None else sample_slide().path
     out.mkdir(parents=True, exist_ok=True)
     for name in ("project", "screenshots", "export"):
