@@ -33,7 +33,7 @@ from .driver import Driver, DriverError, Panning, PeakMemory
 from .model_memory import model_memory_mib
 from .workspace import Workspace, workspace
 
-WINDOW = (1024, 720)
+WINDOW = (960, 680)
 """Size of the window: what software OpenGL on two cores draws 60 times a second."""
 BOXES = 3
 """How many objects are segmented."""

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from ..io.loader import SegmentLoader
 from .layers import slide_of, slide_scale
 
-REFRESH_MS = 40
+REFRESH_MS = 80
 """Newly decoded segments are shown in groups, at most this often."""
 
 
