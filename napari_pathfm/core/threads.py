@@ -23,13 +23,14 @@ def reader_threads() -> int:
     return min(cores(), MAX_READERS)
 
 
-def settle() -> None:
-    """Tell the garbage collector that what is loaded by now stays for good.
+def collect_rarely() -> None:
+    """Let the garbage collector go through everything a hundred times less often.
 
-    Large libraries leave so many objects that a full collection over them keeps every thread
-    waiting for 0.4 s; called after they have been imported, it costs nothing.
+    Large libraries leave so many objects that a full collection keeps every thread waiting for
+    0.4 s, the window's too.
     """
-    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 1000)
 
 
 def be_polite() -> None:

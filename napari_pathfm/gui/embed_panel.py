@@ -19,7 +19,6 @@ from ..analysis.embed import TileSource, embed
 from ..core import inference
 from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
-from ..core.threads import settle
 from ..core.tiles import TileGrid
 from ..io.project import Project
 from ..io.store import FeatureStore
@@ -38,7 +37,6 @@ def embed_job(
     """Load an encoder and embed a grid with it, into the project's store if that is writable."""
     yield Progress(0, 0, "Loading the encoder")
     encoder = load()
-    settle()
     store = None
     if project is not None and not project.read_only:
         store = FeatureStore(project.slide_store(grid.slide_id), encoder.key, grid)

@@ -15,7 +15,6 @@ from ..core.edits import Edit
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..core.slide import Slide
-from ..core.threads import settle
 from ..io.masks import AnnotationLayer
 from ..models import catalog
 from ..models.base import Segmenter
@@ -269,6 +268,5 @@ class SegmenterLoader:
             if self._segmenter is None or self._key != (name, weights):
                 self._key = None
                 self._segmenter = catalog.get_segmenter(name, weights=weights)
-                settle()
                 self._key = (name, weights)
             return self._segmenter

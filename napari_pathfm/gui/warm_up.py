@@ -9,7 +9,6 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from ..core.jobs import Job, Progress
-from ..core.threads import settle
 from .label_codes import class_colormap
 
 READERS = ("tiffslide", "imagecodecs", "openslide", "skimage.measure")
@@ -24,4 +23,3 @@ def warm_up() -> Job[None]:
     Labels(np.zeros((2, 2), np.int64), colormap=class_colormap(()))
     yield Progress(2, 3, "Getting the brush ready")
     Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict={None: "red"}))
-    settle()

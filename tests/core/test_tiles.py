@@ -85,7 +85,8 @@ def test_pixels_under_finer_ones(start: int, count: int, finer: float, factor: f
     for n, pixel in enumerate(pixels.tolist()):
         centre = (start + n + 0.5) * finer
         expected = min(math.floor(centre / coarser + 1e-12), length - 1)
-        assert abs(pixel - expected) <= (1 if abs(centre / coarser % 1) < 1e-6 else 0)
+        edge = abs(centre / coarser - round(centre / coarser)) < 1e-6
+        assert abs(pixel - expected) <= (1 if edge else 0)
 
 
 @settings(deadline=None)
