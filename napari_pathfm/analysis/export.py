@@ -74,10 +74,11 @@ class ExportReport:
     def summary(self) -> str:
         """Say it in a sentence or two."""
         each = ", ".join(f"{count} {split}" for split, count in self.patches.items())
-        text = f"{sum(self.patches.values())} images with masks ({each}) of {self.objects} objects"
+        made_of = [f"{self.objects} objects"] if self.objects or not self.tiles else []
         if self.tiles:
-            text += f" and {sum(self.tiles.values())} labelled tiles"
-        text += f", in {self.folder}."
+            made_of.append(f"{sum(self.tiles.values())} labelled tiles")
+        text = f"{sum(self.patches.values())} images with masks ({each}) of "
+        text += f"{' and '.join(made_of)} in {self.regions} regions, in {self.folder}."
         if self.unclassified:
             text += f" {self.unclassified} objects have no class yet and count as not annotated."
         if self.unplaced:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -21,16 +20,6 @@ def cores() -> int:
 def reader_threads() -> int:
     """How many threads decode at the same time: one a core, at most :data:`MAX_READERS`."""
     return min(cores(), MAX_READERS)
-
-
-def collect_rarely() -> None:
-    """Let the garbage collector go through everything a hundred times less often.
-
-    Large libraries leave so many objects that a full collection keeps every thread waiting for
-    0.4 s, the window's too.
-    """
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, 1000)
 
 
 def be_polite() -> None:

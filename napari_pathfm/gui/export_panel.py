@@ -107,12 +107,7 @@ class ExportPanel(QWidget):
 
     def _take(self, report: ExportReport) -> None:
         self.report = report
-        text = ", ".join(f"{count} {name}" for name, count in report.patches.items())
-        ignored = f"; {report.unclassified} objects without a class" if report.unclassified else ""
-        self.result.setText(
-            f"{sum(report.patches.values())} images of {report.objects} objects in "
-            f"{report.regions} regions: {text}{ignored}. In {report.folder}"
-        )
+        self.result.setText(report.summary())
         self.folder_button.show()
 
     def _show_files(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from weakref import WeakMethod
 
@@ -26,11 +25,21 @@ def follow(owner: QObject, *pairs: tuple[SignalInstance, Callable[[], Any]]) -> 
     for signal, method in pairs:
         signal.connect(method, max_args=0)
     weak = [(signal, WeakMethod(method)) for signal, method in pairs]
-    owner.destroyed.connect(partial(_leave, weak))
+
+    def leave(*_: object) -> None:
+        _waiting.discard(leave)
+        for signal, known in weak:
+            method = known()
+            if method is not None:
+                signal.disconnect(method, missing_ok=True)
+
+    _waiting.add(leave)
+    owner.destroyed.connect(leave)
 
 
-def _leave(pairs: list[tuple[SignalInstance, WeakMethod[Callable[[], Any]]]], *_: object) -> None:
-    for signal, weak in pairs:
-        method = weak()
-        if method is not None:
-            signal.disconnect(method, missing_ok=True)
+_waiting: set[Callable[..., None]] = set()
+"""What Qt will call when a widget is destroyed.
+
+Were it known to Qt alone, Python's garbage collector would clear it together with the widget, and
+Qt would call what is no function any more: a crash.
+"""

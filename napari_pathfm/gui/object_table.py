@@ -7,6 +7,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QMenu,
     QPushButton,
@@ -62,9 +63,12 @@ class ObjectTable(QWidget):
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setMinimumHeight(160)
-        for header in (self.view.verticalHeader(), self.view.horizontalHeader()):
-            if header is not None:
-                header.setDefaultSectionSize(24 if header is self.view.verticalHeader() else 84)
+        rows, columns = self.view.verticalHeader(), self.view.horizontalHeader()
+        if rows is not None and columns is not None:
+            rows.setDefaultSectionSize(24)
+            rows.hide()  # the number of an object is in its first column
+            columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            columns.setStretchLastSection(True)
         self.count = QLabel()
         self.class_button = QPushButton("Class of selected")
         self.class_button.setMenu(QMenu(self))

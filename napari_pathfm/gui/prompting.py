@@ -58,7 +58,7 @@ class Prompting(QObject):
         self._edits = edit_window
         self._loader = SegmenterLoader()
         self._cache = CropCache()
-        self.layers: PromptLayers | None = None
+        self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
         self.name = catalog.DEFAULT_SEGMENTER
         self.weights: Path | None = None
@@ -85,7 +85,7 @@ class Prompting(QObject):
         self.changed.emit()
         if self._prompts():
             self.segment()
-        elif self.layers is not None:
+        elif self._session.annotations is not None:
             self._preload()
 
     def refusal(self, kind: str) -> str:
@@ -98,13 +98,15 @@ class Prompting(QObject):
 
     def box_mode(self) -> None:
         """The next drag draws a box round an object."""
-        if self._ready("box") and self.layers is not None:
-            self.layers.take_box()
+        layers = self._ready("box")
+        if layers is not None:
+            layers.take_box()
 
     def point_mode(self) -> None:
         """The next clicks set points."""
-        if self._ready("points") and self.layers is not None:
-            self.layers.take_point()
+        layers = self._ready("points")
+        if layers is not None:
+            layers.take_point()
 
     @property
     def positive(self) -> bool:
@@ -113,8 +115,9 @@ class Prompting(QObject):
 
     def toggle_sign(self) -> None:
         """Points say where the object is, then where it is not, and so on."""
-        if self.layers is not None:
-            self.layers.set_positive(not self.layers.positive)
+        layers = self._made_layers()
+        if layers is not None:
+            layers.set_positive(not layers.positive)
             self.changed.emit()
 
     def segment(self) -> None:
@@ -203,15 +206,25 @@ class Prompting(QObject):
     def _prompts(self) -> Prompts:
         return self.layers.prompts() if self.layers is not None else Prompts()
 
-    def _ready(self, kind: str) -> bool:
-        if self.layers is None:
+    def _ready(self, kind: str) -> PromptLayers | None:
+        layers = self._made_layers()
+        if layers is None:
             notify.tell("Open a slide first.")
-            return False
+            return None
         if self.refusal(kind):
             notify.tell(self.refusal(kind))
-            return False
+            return None
         self._preload()
-        return True
+        return layers
+
+    def _made_layers(self) -> PromptLayers | None:
+        # Made when first needed: every layer, though hidden, makes moving the view slower.
+        slide = self._session.slide
+        if self.layers is None and slide is not None and self._session.annotations is not None:
+            self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
+            self.layers.prompted.connect(self._on_prompted)
+            self.layers.removed.connect(self._on_annotations)
+        return self.layers
 
     def _preload(self) -> None:
         # It takes seconds, in which the user moves the mouse to the object.
@@ -231,11 +244,6 @@ class Prompting(QObject):
             self.layers.remove()
             self.layers.deleteLater()
             self.layers = None
-        slide = self._session.slide
-        if slide is not None and self._session.annotations is not None:
-            self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
-            self.layers.prompted.connect(self._on_prompted)
-            self.layers.removed.connect(self._on_annotations)
         self.changed.emit()
 
     def _on_prompted(self) -> None:

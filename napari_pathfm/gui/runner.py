@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 from ..core.jobs import Job, Progress, Rate, duration
 from ..core.threads import be_polite
 from . import notify
+from .garbage import collect_on_this_thread
 
 REPORT_EVERY = 0.4
 """Seconds between two reports of progress to the window; a fast job must not flood it."""
@@ -78,6 +79,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        collect_on_this_thread()
         self.running: list[RunningJob] = []
         self._reported.connect(self._on_report, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._on_end, Qt.ConnectionType.QueuedConnection)
@@ -165,9 +167,16 @@ class Runner(QObject):
         if running in self.running:
             self.running.remove(running)
         self.finished.emit(running)
+        done, failed = running.done, running.failed
+        # The worker may let go of its job last, and must not be the one who destroys a widget.
+        running.done = running.failed = _nothing
         if running.cancelled:
             return
         if error is not None:
-            running.failed(error)
+            failed(error)
         else:
-            running.done(result)
+            done(result)
+
+
+def _nothing(_: Any) -> None:
+    """Stands for what was called already."""

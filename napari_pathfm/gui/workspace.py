@@ -16,7 +16,6 @@ from ..core import inference
 from ..core.edits import AnnotationClass
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..core.threads import collect_rarely
 from ..io.masks import AnnotationLayer
 from ..io.project import Project, ProjectError, default_project
 from ..io.reader import SlideReader, open_slide
@@ -79,7 +78,6 @@ class Workspace(QObject):
         self.runner = Runner(self)
         inference.queue("cpu").unit_seconds = UNIT_SECONDS
         sys.setswitchinterval(SWITCH_SECONDS)
-        collect_rarely()
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(_hold_inference)
         self.session.events.slide.connect(self._on_slide)

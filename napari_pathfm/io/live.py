@@ -120,9 +120,13 @@ class LevelArray:
         return part
 
     def region(self, y: int, x: int, height: int, width: int) -> RGB:
-        """Return a region inside the level as it is now, and ask for what is missing."""
+        """Return a region inside the level as it is now, and ask for what is missing.
+
+        What lies within a chunk of it is read after that: a view that moves on finds it there.
+        """
         out, missing = self._now(y, x, height, width)
-        self._loader.request(self.level, missing)
+        around = y - CHUNK, x - CHUNK, height + 2 * CHUNK, width + 2 * CHUNK
+        self._loader.request(self.level, missing, self._missing(*around))
         return out
 
     def sharp(self, y: int, x: int, height: int, width: int) -> bool:

@@ -32,7 +32,8 @@ class SegmentLoader:
     """Brings segments into the cache on request.
 
     A request replaces the one before: what is not asked for again (the user has moved on) is
-    dropped before it is decoded. Pinned levels come first and stay.
+    dropped before it is decoded. Pinned levels come first and stay; what may be asked for next
+    comes last.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class SegmentLoader:
     Attributes
     ----------
     loaded : psygnal.Signal
-        ``(level, row, col)``, from the loader's threads, after each segment.
+        ``(level, row, col)``, from the loader's threads, after each segment that was asked for.
     focus : tuple of float or None
         ``(y, x)`` in level-0 pixels, where the user looks; the middle of the request if ``None``.
     """
@@ -56,6 +57,8 @@ class SegmentLoader:
         self._broken: dict[Place, RGB] = {}
         self._first: deque[Place] = deque()
         self._wanted: dict[Place, tuple[float, float]] = {}  # centres, level-0 (y, x)
+        self._awaited: set[Place] = set()  # what was asked for and is not there yet
+        self._likely: deque[Place] = deque()
         self._busy: set[Place] = set()
         self._closed = False
         self._changed = threading.Condition()
@@ -70,7 +73,7 @@ class SegmentLoader:
     def pending(self) -> int:
         """Segments that are waited for or being decoded."""
         with self._changed:
-            return len(self._first) + len(self._wanted) + len(self._busy)
+            return sum(map(len, (self._first, self._wanted, self._likely, self._busy)))
 
     def pin(self, level: int) -> None:
         """Hold a level in memory completely, and start to read it."""
@@ -96,14 +99,24 @@ class SegmentLoader:
             return (level, row, col) in self._have
         return self.peek(level, row, col) is not None
 
-    def request(self, level: int, places: Iterable[tuple[int, int]]) -> None:
-        """Ask for segments ``(row, col)`` of a level instead of those of the last request."""
+    def request(
+        self,
+        level: int,
+        places: Iterable[tuple[int, int]],
+        likely: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        """Ask for segments ``(row, col)`` of a level instead of those of the last request.
+
+        `likely` are read when nothing else is to be done: the view may move there next.
+        """
         if level in self._whole:  # on its way since it was pinned
             return
         facts = self._slide.levels[level]
         wanted = {(level, *place): _centre(facts, *place) for place in places}
         with self._changed:
+            self._awaited = set(wanted)
             self._wanted = {k: v for k, v in wanted.items() if k not in self._busy}
+            self._likely = deque(k for row, col in likely if (k := (level, row, col)) not in wanted)
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
@@ -111,7 +124,8 @@ class SegmentLoader:
         end = time.monotonic() + seconds
         with self._changed:
             return self._changed.wait_for(
-                lambda: not (self._first or self._wanted or self._busy), end - time.monotonic()
+                lambda: not (self._first or self._wanted or self._likely or self._busy),
+                end - time.monotonic(),
             )
 
     def close(self) -> None:
@@ -120,6 +134,7 @@ class SegmentLoader:
             self._closed = True
             self._first.clear()
             self._wanted.clear()
+            self._likely.clear()
             self._changed.notify_all()
         for thread in self._threads:
             if thread is not threading.current_thread():
@@ -129,22 +144,30 @@ class SegmentLoader:
         be_polite()
         while (place := self._next()) is not None:
             self._load(place)
-            try:
-                self.loaded.emit(*place)
-            except EmitLoopError:
-                _log.exception("a listener failed after segment %s", place)
+            with self._changed:
+                shown = place in self._awaited or place[0] in self._whole
+            if shown:
+                try:
+                    self.loaded.emit(*place)
+                except EmitLoopError:
+                    _log.exception("a listener failed after segment %s", place)
             with self._changed:
                 self._busy.discard(place)
                 self._changed.notify_all()
 
     def _next(self) -> Place | None:
         with self._changed:
-            while not (self._closed or self._first or self._wanted):
+            while not (self._closed or self._first or self._wanted or self._likely):
                 self._changed.wait()
             if self._closed:
                 return None
-            place = self._first.popleft() if self._first else self._nearest()
-            self._wanted.pop(place, None)
+            if self._first:
+                place = self._first.popleft()
+            elif self._wanted:
+                place = self._nearest()
+                del self._wanted[place]
+            else:
+                place = self._likely.popleft()
             self._busy.add(place)
             return place
 

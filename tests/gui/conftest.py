@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage
 @pytest.fixture
 def window(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Window]:
     """A window as a user has it: the dock with its steps, and all messages."""
+    gc.collect()  # what is left of the window before: a crash belongs here, not anywhere later
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 900)
     qtbot.wait(50)

@@ -77,8 +77,8 @@ def draw_box(stage: Stage, disc: tuple[float, float, float]) -> None:
 def test_a_box_is_answered_at_once_and_committed_by_its_key(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
-    assert prompting.layers is not None
     prompting.box_mode()
+    assert prompting.layers is not None
     draw_box(stage, DISCS[0])
     wait(lambda: prompting.candidate is not None)
     assert prompting.layers.scratch.visible
@@ -108,9 +108,9 @@ def test_a_box_is_answered_at_once_and_committed_by_its_key(
 def test_points_have_signs_that_differ_in_shape_and_colour(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
-    assert prompting.layers is not None
     y, x, _ = DISCS[1]
     prompting.point_mode()
+    assert prompting.layers is not None
     stage.click(y, x)
     wait(lambda: prompting.candidate is not None)
     assert prompting.candidate is not None
@@ -136,8 +136,10 @@ def test_points_have_signs_that_differ_in_shape_and_colour(
 def test_keys_of_ours_win_on_every_layer_of_ours(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
-    assert prompting.layers is not None
+    stage.viewer.layers.selection.active = stage.image
+    stage.press("B")
     layers = prompting.layers
+    assert layers is not None
     for layer in (stage.edits.layer, layers.boxes, layers.points, layers.scratch):
         stage.viewer.layers.selection.active = layer
         before = prompting.positive
@@ -154,8 +156,8 @@ def test_keys_of_ours_win_on_every_layer_of_ours(
 def test_a_new_box_supersedes_and_a_click_without_drag_is_no_box(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
-    assert prompting.layers is not None
     prompting.box_mode()
+    assert prompting.layers is not None
     draw_box(stage, DISCS[0])
     draw_box(stage, DISCS[1])
     wait(lambda: prompting.candidate is not None and prompting.candidate.prompts.extent[1] > 1200)
@@ -187,6 +189,8 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_prompts_stay(
 
 
 def test_leaving_the_slide_takes_the_layers_away(stage: Stage, prompting: Prompting) -> None:
+    prompting.box_mode()
+    assert prompting.layers is not None
     stage.session.show_slide(None)
     assert [layer.name for layer in stage.viewer.layers] == [stage.image.name]
     prompting.segment()

@@ -202,14 +202,17 @@ def test_layers_of_ours_come_back_when_the_user_removes_them(
     window: Window, synthetic: Path, tmp_path: Path
 ) -> None:
     window.open(synthetic, tmp_path / "project")
-    layers = window.viewer.layers
-    for name in ("annotations", "prompts: points", "prompts: box", "object in work"):
-        layers.remove(layers[name])
-        window.driver.wait(lambda name=name: name in layers, name, 10)
+    layers, prompting = window.viewer.layers, window.place.prompting
+    layers.remove(layers["annotations"])
+    window.driver.wait(lambda: "annotations" in layers, "the annotations", 10)
     window.dock.segment.brush_button.click()
     assert layers.selection.active.name == "annotations"
-    window.dock.segment.box_button.click()
-    assert layers.selection.active.name == "prompts: box"
+    for name in ("prompts: points", "prompts: box", "object in work"):
+        assert name not in layers, "made when first used"
+        window.dock.segment.box_button.click()
+        assert layers.selection.active.name == "prompts: box"
+        layers.remove(layers[name])
+        window.driver.wait(lambda: prompting.layers is None, "the others to go, too", 10)
 
 
 def test_mpp_is_asked_for_once_and_kept(window: Window, synthetic: Path, tmp_path: Path) -> None:

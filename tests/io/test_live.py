@@ -171,6 +171,21 @@ def test_loaded_names_each_segment(live: tuple[list[LevelArray], SegmentLoader])
     assert sorted(seen) == [(1, r, c) for r in (2, 3, 4) for c in (2, 3, 4)]
 
 
+def test_a_view_that_moves_on_is_sharp_at_once(
+    live: tuple[list[LevelArray], SegmentLoader],
+) -> None:
+    levels, loader = live
+    levels[0][500:1100, 700:1300]
+    assert loader.wait(20)
+    seen: list[tuple[int, int, int]] = []
+    loader.loaded.connect(lambda *place: seen.append(place))
+    assert levels[0].sharp(500 - 512, 700 - 512, 600 + 1024, 600 + 1024)
+    assert not levels[0].sharp(500, 700, 600, 600 + 512 + 256)
+    levels[0][900:1500, 1100:1700]
+    assert loader.wait(20)
+    assert seen == [], "nothing of what is shown was waited for"
+
+
 def test_a_failing_listener_stops_nothing(live: tuple[list[LevelArray], SegmentLoader]) -> None:
     levels, loader = live
 
@@ -195,11 +210,11 @@ def test_nearest_to_the_focus_first_and_old_requests_are_dropped(
     while loader.pending and not loader._busy and time.monotonic() < end:
         time.sleep(0.001)
     loader.request(0, [(0, 20), (0, 21)])
-    loader.request(0, [(10, 9), (10, 4), (2, 3), (10, 3)])
-    assert loader.pending == 5
+    loader.request(0, [(10, 9), (10, 4), (2, 3), (10, 3)], likely=[(2, 3), (9, 9)])
+    assert loader.pending == 6
     slow.gate.release(1000)
     assert loader.wait(20)
-    assert slow.order == [(0, 0, 0), (0, 10, 3), (0, 10, 4), (0, 10, 9), (0, 2, 3)]
+    assert slow.order == [(0, 0, 0), (0, 10, 3), (0, 10, 4), (0, 10, 9), (0, 2, 3), (0, 9, 9)]
     loader.close()
 
 
