@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import numpy as np
+import pint
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -12,6 +13,11 @@ from ..core.jobs import Job, Progress
 from .label_codes import class_colormap
 
 READERS = ("tiffslide", "imagecodecs", "openslide", "skimage.measure")
+
+
+def make_units() -> None:
+    """Let pint read its units, on the GUI thread: two threads at once end in unknown units."""
+    pint.get_application_registry().Unit("um")
 
 
 def warm_up() -> Job[None]:

@@ -30,7 +30,7 @@ from .picking import Picker
 from .prompting import Prompting
 from .runner import Runner
 from .sharpen import keep_sharp
-from .warm_up import warm_up
+from .warm_up import make_units, warm_up
 
 SWITCH_SECONDS = 0.001
 """How long the window's thread waits at most for a worker to hand over Python's lock."""
@@ -89,6 +89,7 @@ class Workspace(QObject):
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
+        make_units()
         self.runner.start(warm_up(), "Getting ready", lambda _: None, slot="warm-up")
         app = QApplication.instance()
         if app is not None:

@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import IO
 
 from .errors import ProjectError, explained
 
@@ -26,7 +26,7 @@ class FileLock:
 
     def __init__(self, path: Path, what: str) -> None:
         self._path, self._what = path, what
-        self._file: BinaryIO | None = None
+        self._file: IO[bytes] | None = None
 
     @property
     def held(self) -> bool:
@@ -43,23 +43,20 @@ class FileLock:
         """
         with explained(f"{self._what} cannot be locked"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(self._path, "a+b")  # noqa: SIM115 - it stays open while the lock is held
+            # Unbuffered: nothing is left that closing would have to write.
+            file = open(self._path, "a+b", buffering=0)  # noqa: SIM115 - open while it is held
             try:
-                locked = _try_lock(file)
-            except OSError:
+                if not _try_lock(file):
+                    file.seek(0)
+                    raise ProjectError(
+                        f"{self._what} is being written by {_holder(file.read())}; close it there, "
+                        "wait for it to end, or open it for reading only."
+                    )
+                file.truncate(0)
+                file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            except BaseException:
                 file.close()
                 raise
-            if not locked:
-                file.seek(0)
-                holder = _holder(file.read())
-                file.close()
-                raise ProjectError(
-                    f"{self._what} is being written by {holder}; close it there, wait for it to "
-                    "end, or open it for reading only."
-                )
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-            file.flush()
         self._file = file
 
     def release(self) -> None:
@@ -97,7 +94,7 @@ if sys.platform == "win32":
 
     _FAR = 1 << 30  # beyond the text: a locked byte cannot be read by others
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def _try_lock(file: IO[bytes]) -> bool:
         file.seek(_FAR)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -108,7 +105,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def _try_lock(file: IO[bytes]) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

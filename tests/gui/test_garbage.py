@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,10 @@ def busy(count: int) -> Job[int]:
     return len(kept)
 
 
+def _ignore(*_: object) -> None:
+    """Take a result."""
+
+
 def test_widgets_die_on_the_gui_thread(
     qtbot: Any, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +63,7 @@ def test_a_job_that_is_over_holds_nothing_of_the_window(qtbot: Any, wait: Wait) 
     runner = Runner()
     widget = QWidget()
     gone = weakref.ref(widget)
-    job = runner.start(busy(1), "Short", lambda _, kept=widget: None)
+    job = runner.start(busy(1), "Short", partial(_ignore, widget))
     del widget
     wait(lambda: not runner.running)
     gc.collect()
