@@ -14,7 +14,7 @@ from ..core.tiles import TilePlan, TileSpec, plan_tiles
 from ..io.interop.dataset import IGNORE
 from ..io.masks import AnnotationLayer
 from ..io.project import Project
-from ..io.walk import resize
+from ..io.regions import resize
 from .split import Patch
 
 

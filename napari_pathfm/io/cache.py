@@ -75,6 +75,14 @@ class SegmentCache:
                 self._kept.move_to_end(key)
             return segment
 
+    def take(self, key: Hashable) -> RGB | None:
+        """Return the segment if it is kept, and keep it no longer."""
+        with self._lock:
+            segment = self._kept.pop(key, None)
+            if segment is not None:
+                self._bytes -= segment.nbytes
+            return segment
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.slide import RGB, Level, SlideError
-from ..core.tiles import TileGrid, segments_of
+from ..core.tiles import TileGrid
 from .backends import open_backend
 from .backends.base import Backend
 from .backends.pyramid import PyramidBackend
 from .cache import SegmentCache, shared_cache
 from .fingerprint import fingerprint
-from .walk import resize, walk
+from .regions import assemble, resize
+from .walk import walk
 
 
 def open_slide(
@@ -133,6 +134,15 @@ class SlideReader:
         self._check_open()
         return self._source.segment(level, row, col)
 
+    def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
+        """Return one segment as :meth:`segment` does, but do not keep it.
+
+        `out`, ``(*tile_shape, 3)`` uint8, is memory that may be used for it; what is returned
+        belongs to the caller.
+        """
+        self._check_open()
+        return self._source.segment_into(out, level, row, col)
+
     def cached_segment(self, level: int, row: int, col: int) -> RGB | None:
         """Return one segment if it is in the cache; never decodes."""
         return self._source.peek(level, row, col)
@@ -156,18 +166,7 @@ class SlideReader:
         As :meth:`read`, for callers that have the memory already.
         """
         self._check_open()
-        where = self.levels[level]
-        (height, width), (tile_height, tile_width) = where.shape, where.tile_shape
-        bottom, right = min(y + out.shape[0], height), min(x + out.shape[1], width)
-        if y < 0 or x < 0 or bottom < y + out.shape[0] or right < x + out.shape[1]:
-            out.fill(255)
-        segment = self._source.segment
-        for row, col in segments_of(where, y, x, bottom - y, right - x):
-            top, left = row * tile_height, col * tile_width
-            y0, y1 = max(y, top), min(bottom, top + tile_height)
-            x0, x1 = max(x, left), min(right, left + tile_width)
-            part = segment(level, row, col)[y0 - top : y1 - top, x0 - left : x1 - left]
-            out[y0 - y : y1 - y, x0 - x : x1 - x] = part
+        assemble(out, self.levels[level], y, x, partial(self._source.segment, level))
 
     def thumbnail(self, max_px: int) -> RGB:
         """Return the whole slide, its longer side `max_px` or less, ``(h, w, 3)`` uint8."""
@@ -263,10 +262,17 @@ class _Source:
     def peek(self, level: int, row: int, col: int) -> RGB | None:
         return self._cache.peek((*self._key, level, row, col))
 
-    def _decode(self, level: int, row: int, col: int) -> RGB:
+    def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
+        kept = self.peek(level, row, col)
+        if kept is None:
+            return self._decode(level, row, col, out)
+        np.copyto(out, kept)
+        return out
+
+    def _decode(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         where = (level, row, col)
         try:
-            return self.backend.segment(*where)
+            return self.backend.segment(*where, out=out)
         except SlideError as error:
             height, width = self.backend.levels[level].tile_shape
             self.damage[where] = str(error)

@@ -1,19 +1,23 @@
 """Walking over the tiles of a grid, some tiles ahead of whoever uses them.
 
-Two kinds of short tasks run in the same threads: some decode segments into the cache, each segment
-of the walk once; others, a step behind, put tiles together from what is then in the cache. So no
-thread waits for a segment that another one is decoding. Decoding ahead is only a hint: a tile
-whose segment has been thrown out of the cache again reads it itself.
+Two kinds of short tasks run in the same threads: some decode segments, each segment of the walk
+once; others, a step behind, put tiles together from them. So no thread waits for a segment that
+another one is decoding.
+
+The segments of a walk are its own, until the last tile that touches them is there; then their
+memory is used again. So a walk over a large slide throws nothing out of the cache that the window
+looks at, and needs no fresh memory, which would cost as much as decoding.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +26,8 @@ from numpy.typing import NDArray
 from ..core.slide import RGB, Level, SlideError
 from ..core.threads import be_polite, reader_threads
 from ..core.tiles import TileGrid, segments_of
+from .cache import SegmentCache
+from .regions import assemble, resize
 
 AHEAD = 3
 """Batches that are being read while one is used."""
@@ -34,6 +40,12 @@ BYTES_A_TASK = 16 * 1024**2
 
 SEGMENTS_A_TASK = 8
 
+MOST_BATCHES = AHEAD + 3
+"""Batches whose memory is used again: those that are read, and what the user is at."""
+
+MOST_BYTES = 256 * 1024**2
+"""Of segments that a walk keeps; in file order it needs two rows of them."""
+
 
 class Readable(Protocol):
     """What a walk needs of a slide."""
@@ -42,11 +54,8 @@ class Readable(Protocol):
     def levels(self) -> tuple[Level, ...]:
         """Of the pyramid."""
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
-        """Bring a segment into the cache."""
-
-    def read_into(self, out: RGB, level: int, y: int, x: int) -> None:
-        """Fill `out` with the region whose corner is ``(y, x)`` in pixels of `level`."""
+    def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
+        """Return a segment of the caller's own, in the memory `out` where that is possible."""
 
 
 @cache
@@ -97,6 +106,8 @@ class _Walk:
         self._level = slide.levels[grid.plan.level]
         self._corners = grid.level_origins(self._level.downsample)[numbers].tolist()
         self._step = max(1, min(TILES_A_TASK, BYTES_A_TASK // (3 * grid.plan.size**2)))
+        self._window = _Window(slide, grid.plan.level, self._corners, grid.plan.size)
+        self._batches: list[RGB] = []
         self._asked = np.zeros(self._level.segments, bool)
         self._held: tuple[RGB, int, list[Future[None]]] | None = None
         self._tasks: deque[Future[None]] = deque()
@@ -104,8 +115,7 @@ class _Walk:
 
     def start(self, first: int, count: int) -> tuple[RGB, list[Future[None]]]:
         """Start to read `count` tiles; they are there when all of the futures are done."""
-        side = self._plan.tile_px
-        tiles = np.empty((count, side, side, 3), np.uint8)
+        tiles = self._batch(count)
         filling: list[Future[None]] = []
         for begin in range(0, count, self._step):
             part = tiles[begin : begin + self._step]
@@ -113,6 +123,16 @@ class _Walk:
             self.start_held()
             self._held = part, first + begin, filling
         return tiles, filling
+
+    def _batch(self, count: int) -> RGB:
+        # What nobody but the list and this loop holds any more, not even by a view, is used again.
+        for batch in self._batches:
+            if len(batch) >= count and sys.getrefcount(batch) <= 3:
+                return batch[:count]
+        side = self._plan.tile_px
+        self._batches.append(np.empty((count, side, side, 3), np.uint8))
+        del self._batches[:-MOST_BATCHES]
+        return self._batches[-1][:]
 
     def start_held(self) -> None:
         """Start what is held back until the segments of the tiles behind it are asked for."""
@@ -150,25 +170,66 @@ class _Walk:
             if self._stopped.is_set():
                 return
             with contextlib.suppress(SlideError):  # raised again where a tile needs it
-                self._slide.segment(self._plan.level, *place)
+                self._window.segment(*place)
 
     def _fill(self, tiles: RGB, first: int) -> None:
-        plan = self._plan
+        plan, segment = self._plan, self._window.segment
         square = np.empty((plan.size, plan.size, 3), np.uint8)
         for tile, (y, x) in zip(tiles, self._corners[first : first + len(tiles)], strict=True):
             if self._stopped.is_set():
                 return
             if plan.size == plan.tile_px:
-                self._slide.read_into(tile, plan.level, y, x)
+                assemble(tile, self._level, y, x, segment)
             else:
-                self._slide.read_into(square, plan.level, y, x)
+                assemble(square, self._level, y, x, segment)
                 tile[:] = resize(square, plan.tile_px, plan.tile_px)
+            self._window.leave(y, x)
 
 
-def resize(image: RGB, height: int, width: int) -> RGB:
-    """Shrink or enlarge an ``(h, w, 3)`` uint8 image, antialiased (Pillow, without the GIL)."""
-    from PIL import Image
+class _Window:
+    """The segments that tiles of a walk still need.
 
-    size = (width, height)
-    resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(resized)
+    Parameters
+    ----------
+    slide : Readable
+    level : int
+    corners : list of (y, x)
+        Of all tiles of the walk, in pixels of the level.
+    size : int
+        Side of the tiles in such pixels.
+    """
+
+    def __init__(self, slide: Readable, level: int, corners: list[list[int]], size: int) -> None:
+        self._slide, self._number, self._size = slide, level, size
+        self._level = slide.levels[level]
+        self._left = Counter(
+            place for y, x in corners for place in segments_of(self._level, y, x, size, size)
+        )
+        self._cache = SegmentCache(MOST_BYTES)
+        self._free: deque[RGB] = deque()
+        self._lock = threading.Lock()
+
+    def segment(self, row: int, col: int) -> RGB:
+        """Return a segment, decoded at the first call."""
+        segment = self._cache.peek((row, col))
+        if segment is None:
+            segment = self._cache.get((row, col), partial(self._decode, row, col))
+        return segment
+
+    def leave(self, y: int, x: int) -> None:
+        """A tile is there; segments that no other needs are let go of."""
+        with self._lock:
+            for place in segments_of(self._level, y, x, self._size, self._size):
+                self._left[place] -= 1
+                if not self._left[place]:
+                    segment = self._cache.take(place)
+                    if segment is not None and segment.flags.owndata:
+                        segment.setflags(write=True)
+                        self._free.append(segment)
+
+    def _decode(self, row: int, col: int) -> RGB:
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty((*self._level.tile_shape, 3), np.uint8)
+        return self._slide.segment_into(memory, self._number, row, col)

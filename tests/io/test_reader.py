@@ -16,7 +16,8 @@ from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.backends import open_backend
 from napari_pathfm.io.cache import SegmentCache
 from napari_pathfm.io.reader import SlideReader, open_slide
-from napari_pathfm.io.walk import decoders, resize
+from napari_pathfm.io.regions import resize
+from napari_pathfm.io.walk import decoders
 
 Write = Callable[..., list[np.ndarray]]
 
@@ -44,9 +45,9 @@ class Counted:
     def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
-    def segment(self, level: int, row: int, col: int) -> np.ndarray:
+    def segment(self, level: int, row: int, col: int, out: np.ndarray | None = None) -> np.ndarray:
         self.calls.append((level, row, col))
-        return self._backend.segment(level, row, col)
+        return self._backend.segment(level, row, col, out)
 
 
 def counted(path: Path, max_bytes: int = 2**26) -> tuple[SlideReader, Counted]:
@@ -164,6 +165,19 @@ def test_tiles_in_a_given_order(path: Path) -> None:
             slide.tiles(grid, batch=0)
 
 
+def test_a_walk_keeps_nothing_and_takes_what_is_there(path: Path, stored: list[np.ndarray]) -> None:
+    slide, backend = counted(path)
+    looked_at = slide.read(0, 0, 0, 300, 300)
+    grid = make_grid(slide.id, slide.levels, slide.mpp, TileSpec(100, 0.5))
+    kept = [tiles for _, tiles in slide.tiles(grid, batch=4)]
+    for (y, x), tile in zip(grid.origins, np.concatenate(kept), strict=True):
+        np.testing.assert_array_equal(tile, stored[0][y : y + 100, x : x + 100])
+    assert len(backend.calls) == len(set(backend.calls)), "what was in the cache is not read again"
+    np.testing.assert_array_equal(slide.read(0, 0, 0, 300, 300), looked_at)
+    assert len(backend.calls) == len(set(backend.calls)), "and stays there"
+    assert slide.cached_segment(0, 5, 5) is None
+
+
 def test_tiles_between_levels_are_resized(path: Path, stored: list[np.ndarray]) -> None:
     with open_slide(path) as slide:
         grid = make_grid(slide.id, slide.levels, slide.mpp, TileSpec(50, 0.75))
@@ -243,7 +257,7 @@ def test_thumbnail(path: Path) -> None:
 def test_tiles_of_a_real_slide_decode_each_segment_once(material: Path) -> None:
     slide, backend = counted(material / "slides" / "CMU-1-Small-Region.svs")
     grid = make_grid(slide.id, slide.levels, slide.mpp, TileSpec(224, 0.499))
-    for numbers, tiles in slide.tiles(grid):
-        for (y, x), tile in zip(grid.origins[numbers], tiles, strict=True):
-            np.testing.assert_array_equal(tile, slide.read(0, y, x, 224, 224))
+    walked = np.concatenate([tiles for _, tiles in slide.tiles(grid)])
     assert len(backend.calls) == len(set(backend.calls)) <= 130
+    for (y, x), tile in zip(grid.origins, walked, strict=True):
+        np.testing.assert_array_equal(tile, slide.read(0, y, x, 224, 224))

@@ -57,8 +57,14 @@ class Backend(Protocol):
     def associated(self, name: str) -> RGB:
         """Return an associated image, ``(h, w, 3)`` uint8; ``KeyError`` if there is none."""
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """Decode one segment.
+
+        Parameters
+        ----------
+        level, row, col : int
+        out : ndarray, optional
+            ``(*tile_shape, 3)`` uint8: memory to decode into, where the codec can.
 
         Returns
         -------

@@ -54,7 +54,7 @@ class OpenSlideBackend:
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
             raise SlideError(f"OpenSlide cannot read it ({error})") from error
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
         import openslide
 

@@ -51,7 +51,7 @@ class PlainBackend:
         self.mpp: float | None = None
         self.associated_images: tuple[str, ...] = ()
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
         pixels = self._pixels
         if pixels is None:

@@ -40,19 +40,19 @@ class PyramidBackend:
         self.associated = backend.associated
         self.close = backend.close
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
         if level < self._stored:
-            return self._backend.segment(level, row, col)
+            return self._backend.segment(level, row, col, out)
         here, finer = self.levels[level], self.levels[level - 1]
         height, width = (side // 2 for side in here.tile_shape)
-        out = white(here)
+        mean = white(here)
         rows, cols = finer.segments
         for r in range(2 * row, min(2 * row + 2, rows)):
             for c in range(2 * col, min(2 * col + 2, cols)):
                 y, x = (r - 2 * row) * height, (c - 2 * col) * width
-                out[y : y + height, x : x + width] = halve(self._segment(level - 1, r, c))
-        return white_outside(out, here, row, col)
+                mean[y : y + height, x : x + width] = halve(self._segment(level - 1, r, c))
+        return white_outside(mean, here, row, col)
 
 
 def missing_levels(coarsest: Level) -> list[Level]:

@@ -81,14 +81,17 @@ class _File:
             return os.read(self._fd, count)
 
 
+Decode = Callable[[bytes, int, RGB | None], RGB]
+"""``decode(data, index, out)`` of a segment."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Page:
     """What is needed to find and decode the segments of one level."""
 
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
-    decode: Callable[..., tuple[Any, ...]]
-    tables: dict[str, Any]
+    decode: Decode
 
 
 class TifffileBackend:
@@ -130,7 +133,7 @@ class TifffileBackend:
         self.properties = {k: str(v) for k, v in facts.items() if v is not None}
         _check_complete(np.concatenate(ends), self._file.size)
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
         file, page, where = self._file, self._pages[level], self.levels[level]
         if file is None:
@@ -141,7 +144,7 @@ class TifffileBackend:
             return white(where)
         try:
             data = file.read(int(page.offsets[index]), count)
-            decoded: RGB = page.decode(data, index, **page.tables)[0][0]
+            decoded = page.decode(data, index, out)
             if decoded.shape != (*where.tile_shape, 3):
                 raise ValueError(f"it decodes to {decoded.shape}")
         except FILE_ERRORS as error:
@@ -198,9 +201,37 @@ def _check(page: Any) -> None:
 
 
 def _describe(page: Any) -> _Page:
-    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
     offsets = np.asarray(page.dataoffsets, np.int64)
-    return _Page(offsets, np.asarray(page.databytecounts, np.int64), page.keyframe.decode, tables)
+    plain_jpeg = page.compression == JPEG and page.jpegheader is None
+    decode = _jpeg_decoder(page) if plain_jpeg else _any_decoder(page)
+    return _Page(offsets, np.asarray(page.databytecounts, np.int64), decode)
+
+
+def _any_decoder(page: Any) -> Decode:
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    keyframe = page.keyframe
+
+    def decode(data: bytes, index: int, out: RGB | None) -> RGB:
+        segment: RGB = keyframe.decode(data, index, **tables)[0][0]
+        return segment
+
+    return decode
+
+
+def _jpeg_decoder(page: Any) -> Decode:
+    # As tifffile does it, but into memory that is there: fresh memory costs as much as decoding.
+    import imagecodecs
+
+    tables = page.jpegtables
+    colours = "RGB" if page.photometric == RGB_PHOTOMETRIC else "YCBCR"
+
+    def decode(data: bytes, index: int, out: RGB | None) -> RGB:
+        segment: RGB = imagecodecs.jpeg8_decode(
+            data, tables=tables, colorspace=colours, outcolorspace="RGB", out=out
+        )
+        return segment
+
+    return decode
 
 
 def _ends(page: Any) -> NDArray[np.int64]:
