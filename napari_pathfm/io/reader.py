@@ -33,7 +33,7 @@ def open_slide(
     mpp : float, optional
         Micrometres per level-0 pixel, where the file does not say it or is wrong.
     backend : str, optional
-        "tifffile", "openslide" or "plain"; the first that reads the file if absent.
+        "tifffile", "dicom", "openslide" or "plain"; the first that reads the file if absent.
 
     Raises
     ------
@@ -234,7 +234,7 @@ class _Source:
     """An open file and what is known of it, shared by readers that differ only in mpp."""
 
     def __init__(self, path: Path, backend: Backend, cache: SegmentCache) -> None:
-        self.path, self.id = path, fingerprint(path)
+        self.path, self.id = path, fingerprint(backend.content)
         self.backend = PyramidBackend(backend, self.segment)
         self.damage: dict[tuple[int, int, int], str] = {}
         self._cache = cache

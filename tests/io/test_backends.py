@@ -177,8 +177,8 @@ def test_files_that_are_no_slides(tmp_path: Path) -> None:
     (tmp_path / "empty.svs").touch()
     with pytest.raises(SlideError, match="empty"):
         open_backend(tmp_path / "empty.svs")
-    with pytest.raises(SlideError, match="choose one of tifffile, openslide, plain"):
-        open_backend(text, "dicom")
+    with pytest.raises(SlideError, match="choose one of tifffile, dicom, openslide, plain"):
+        open_backend(text, "bioformats")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from ...core.slide import SlideError
 from .base import Backend, TruncatedSlideError
+from .dicom import DicomBackend
 from .openslide import OpenSlideBackend
 from .plain import PlainBackend
 from .tifffile import TifffileBackend
 
 BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "tifffile": TifffileBackend,
+    "dicom": DicomBackend,
     "openslide": OpenSlideBackend,
     "plain": PlainBackend,
 }
@@ -26,7 +28,7 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
     ----------
     path : Path
     name : str, optional
-        Only this one: "tifffile", "openslide" or "plain".
+        Only this one: "tifffile", "dicom", "openslide" or "plain".
 
     Raises
     ------
@@ -45,8 +47,8 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
         except SlideError as error:
             reasons.append(f"{key}: {error}")
     raise SlideError(
-        f"{path.name} is not a slide that can be read. Try a pyramidal TIFF, SVS, NDPI, MRXS or "
-        f"SCN file; if it should be one, copy it again. ({'; '.join(reasons)})"
+        f"{path.name} is not a slide that can be read. Try a pyramidal TIFF, SVS, NDPI, MRXS, "
+        f"SCN or DICOM file; if it should be one, copy it again. ({'; '.join(reasons)})"
     )
 
 

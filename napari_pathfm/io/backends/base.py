@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +38,10 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """Short name, part of the key under which decoded segments are cached."""
+
+    @property
+    def content(self) -> Path:
+        """The file whose bytes tell this slide from others, where it has several."""
 
     @property
     def levels(self) -> tuple[Level, ...]:

@@ -34,7 +34,7 @@ class OpenSlideBackend:
     name = "openslide"
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = self.content = path
         self._lock = threading.Lock()
         self._slide: Any = self._open()
         slide = self._slide

@@ -46,7 +46,7 @@ class PlainBackend:
         except (Image.DecompressionBombError, SyntaxError, *FILE_ERRORS) as error:
             raise SlideError(f"it is no plain image either ({error})") from error
         height, width = self._pixels.shape[:2]
-        self._name = path.name
+        self._name, self.content = path.name, path
         self.levels = make_levels([(height, width)], [(SEGMENT, SEGMENT)])
         self.mpp: float | None = None
         self.associated_images: tuple[str, ...] = ()
@@ -58,9 +58,9 @@ class PlainBackend:
             raise SlideError(f"{self._name} is closed")
         y, x = row * SEGMENT, col * SEGMENT
         part = pixels[y : y + SEGMENT, x : x + SEGMENT]
-        out = white(self.levels[level])
-        out[: part.shape[0], : part.shape[1]] = part
-        return out
+        segment = white(self.levels[level])
+        segment[: part.shape[0], : part.shape[1]] = part
+        return segment
 
     def associated(self, name: str) -> RGB:
         """Raise ``KeyError``: there are none."""

@@ -32,7 +32,7 @@ class PyramidBackend:
     def __init__(self, backend: Backend, segment: Segment) -> None:
         self._backend, self._segment = backend, segment
         self._stored = len(backend.levels)
-        self.name = backend.name
+        self.name, self.content = backend.name, backend.content
         self.levels = backend.levels + tuple(missing_levels(backend.levels[-1]))
         self.mpp = backend.mpp
         self.properties = backend.properties

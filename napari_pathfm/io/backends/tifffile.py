@@ -112,7 +112,7 @@ class TifffileBackend:
     def __init__(self, path: Path) -> None:
         import tiffslide
 
-        self._path = path
+        self._path = self.content = path
         try:
             self._file: _File | None = _File(path)
             with _Complaints() as complaints, tiffslide.TiffSlide(path) as slide:

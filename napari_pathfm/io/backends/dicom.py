@@ -1,0 +1,148 @@
+"""DICOM whole-slide images: a file a level, all of one series in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.slide import RGB, SlideError
+from .base import FILE_ERRORS, believable_mpp, make_levels, white_outside
+
+PREAMBLE = 128
+MAGIC = b"DICM"
+
+
+class DicomBackend:
+    """A slide read by wsidicom, from one of its files and those of the same series beside it.
+
+    Parameters
+    ----------
+    path : Path
+        Any of the files.
+
+    Raises
+    ------
+    SlideError
+        It is no DICOM slide; the message says why.
+    """
+
+    name = "dicom"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        files = _series(path)
+        self.content = files[0]
+        self._slide: Any = _open(files)
+        try:
+            self._levels = list(self._slide.levels)
+            sizes = [(level.size.height, level.size.width) for level in self._levels]
+            tiles = [(level.tile_size.height, level.tile_size.width) for level in self._levels]
+            mpp = self._levels[0].mpp
+            self.properties = _properties(self.content)
+        except _errors() as error:
+            self._slide.close()
+            raise SlideError(f"wsidicom cannot read it ({error})") from error
+        self.levels = make_levels(sizes, tiles)
+        self.mpp = believable_mpp(mpp.height, mpp.width)
+        found = {"label": bool(self._slide.labels), "macro": bool(self._slide.overviews)}
+        self.associated_images = tuple(name for name, there in found.items() if there)
+
+    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
+        """See :meth:`Backend.segment`."""
+        from wsidicom.geometry import Point
+
+        if self._slide is None:
+            raise SlideError(f"{self._path.name} is closed")
+        where = self.levels[level]
+        try:
+            tile = self._levels[level].get_tile(Point(col, row), crop_to_image_boundary=False)
+            segment = np.asarray(tile)
+            if segment.shape != (*where.tile_shape, 3) or segment.dtype != np.uint8:
+                raise ValueError(f"it decodes to {segment.shape} of {segment.dtype}")
+        except _errors() as error:
+            raise SlideError(f"the segment is damaged ({error})") from error
+        # wsidicom keeps some tiles for itself, and what is returned here may be written to.
+        return white_outside(segment.copy(), where, row, col)
+
+    def associated(self, name: str) -> RGB:
+        """See :meth:`Backend.associated`."""
+        if name not in self.associated_images:
+            raise KeyError(name)
+        if self._slide is None:
+            raise SlideError(f"{self._path.name} is closed")
+        read = self._slide.read_label if name == "label" else self._slide.read_overview
+        try:
+            return np.asarray(read().convert("RGB"))
+        except _errors() as error:
+            raise SlideError(f"{self._path.name}: its {name} image is damaged ({error})") from error
+
+    def close(self) -> None:
+        """See :meth:`Backend.close`."""
+        slide, self._slide = self._slide, None
+        if slide is not None:
+            slide.close()
+
+
+def _series(path: Path) -> list[Path]:
+    """Return the files of the series that `path` belongs to, the one with the most pixels first."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(PREAMBLE + len(MAGIC))
+    except OSError as error:
+        raise SlideError(f"it cannot be read ({error})") from error
+    if start[PREAMBLE:] != MAGIC:
+        raise SlideError("it is no DICOM file")
+    wanted, _ = _facts(path)
+    found = {
+        other: facts
+        for other in sorted(path.parent.iterdir())
+        if other.suffix == path.suffix and (facts := _facts(other))[0] == wanted
+    }
+    return sorted(found, key=lambda other: -found[other][1])
+
+
+def _facts(path: Path) -> tuple[str | None, int]:
+    """Return series and width of a file, ``None`` and 0 if it is no DICOM slide."""
+    import pydicom
+
+    tags = ["SeriesInstanceUID", "TotalPixelMatrixColumns"]
+    try:
+        read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        return str(read.SeriesInstanceUID), int(read.TotalPixelMatrixColumns)
+    except (pydicom.errors.InvalidDicomError, EOFError, *FILE_ERRORS):
+        return None, 0
+
+
+def _open(files: list[Path]) -> Any:
+    from wsidicom import WsiDicom
+
+    try:
+        return WsiDicom.open(files)
+    except _errors() as error:
+        raise SlideError(f"wsidicom cannot read it ({error})") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What wsidicom raises where a file is not what it expects; its errors have no parent."""
+    from wsidicom import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    theirs = [kind for kind in kinds if issubclass(kind, Exception)]
+    return (EOFError, StopIteration, *theirs, *FILE_ERRORS)
+
+
+def _properties(path: Path) -> dict[str, str]:
+    # Nothing that names a patient: properties are shown and go into manifests.
+    import pydicom
+
+    wanted = {
+        "dicom.manufacturer": "Manufacturer",
+        "dicom.model": "ManufacturerModelName",
+        "dicom.series": "SeriesInstanceUID",
+        "dicom.acquired": "AcquisitionDateTime",
+    }
+    read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(wanted.values()))
+    found = {name: read.get(keyword) for name, keyword in wanted.items()}
+    return {name: str(value) for name, value in found.items() if value}
