@@ -74,18 +74,25 @@ class ExportReport:
     def summary(self) -> str:
         """Say it in a sentence or two."""
         each = ", ".join(f"{count} {split}" for split, count in self.patches.items())
-        made_of = [f"{self.objects} objects"] if self.objects or not self.tiles else []
+        made_of = [_counted(self.objects, "object")] if self.objects or not self.tiles else []
         if self.tiles:
-            made_of.append(f"{sum(self.tiles.values())} labelled tiles")
-        text = f"{sum(self.patches.values())} images with masks ({each}) of "
-        text += f"{' and '.join(made_of)} in {self.regions} regions, in {self.folder}."
+            made_of.append(_counted(sum(self.tiles.values()), "labelled tile"))
+        images = _counted(sum(self.patches.values()), "image")
+        text = f"{images} with masks ({each}) of {' and '.join(made_of)} in "
+        text += f"{_counted(self.regions, 'region')}, in {self.folder}."
         if self.unclassified:
-            text += f" {self.unclassified} objects have no class yet and count as not annotated."
+            objects = _counted(self.unclassified, "object")
+            text += f" What has no class yet counts as not annotated: {objects}."
         if self.unplaced:
-            text += f" {self.unplaced} labelled tiles are left out: their grid was never embedded."
+            tiles = _counted(self.unplaced, "labelled tile")
+            text += f" Left out, as their grid was never embedded: {tiles}."
         if self.regions and not self.patches["val"] + self.patches["test"]:
             text += " All of them are for training: annotate more regions apart to fill the others."
         return text
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def export_dataset(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from app_model.types import KeyCode
 from napari import Viewer
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -86,6 +86,7 @@ class EditWindow(QObject):
         camera = viewer.scene.camera.events
         for event in (camera.zoom, camera.center, viewer.canvas.events.size):
             event.connect(self._on_camera)
+        viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
         session.events.annotations.connect(self._on_annotations)
@@ -108,13 +109,18 @@ class EditWindow(QObject):
         self._bind_layers()
 
     def _bind_layers(self) -> None:
-        # The slide's own layer, too: an Image has other uses for the digits and for C.
         for layer in self._viewer.layers:
-            shown = layer.metadata.get("pathfm", {}).get("slide")
-            if shown is not None and self._slide is not None and shown.id == self._slide.id:
-                bind(layer, self.keys)
+            self._bind_slide(layer)
         if self.layer is not None:
             bind(self.layer, {**self.keys, KeyCode.Escape: self.cancel_tool})
+
+    def _bind_slide(self, layer: Layer) -> None:
+        # An Image or Vectors layer has other uses for the digits and for C.
+        if layer.metadata.get("pathfm", {}).keys() & {"slide", "overlay"}:
+            bind(layer, self.keys)
+
+    def _on_inserted(self, event: Any) -> None:
+        self._bind_slide(event.value)
 
     # -- what the user does -------------------------------------------------------------------
 

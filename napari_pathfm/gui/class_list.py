@@ -21,6 +21,7 @@ from ..core.edits import AnnotationClass
 from ..session import Session
 from . import notify
 from .active import ActiveClass
+from .keys import let_keys_through
 
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#8c564b")
 """Given to new classes in turn; colour-blind people can tell them apart (Okabe and Ito)."""
@@ -34,6 +35,7 @@ class ClassList(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session, self._active = session, active
+        self._shown: tuple[AnnotationClass, ...] = ()
         self.list = QListWidget()
         self.list.setMaximumHeight(96)
         self.list.setToolTip("The next object gets the chosen class. Double-click to rename.")
@@ -50,7 +52,8 @@ class ClassList(QWidget):
         self.color_button.clicked.connect(self._on_color)
         self.list.currentRowChanged.connect(self._on_row)
         self.list.itemChanged.connect(self._on_item)
-        active.changed.connect(self._fill)
+        active.changed.connect(self._on_active)
+        let_keys_through(self.list)
         self._fill()
 
     def add(self, name: str, color: str = "") -> None:
@@ -83,7 +86,18 @@ class ClassList(QWidget):
             changed(one) if one.id == class_id else one for one in self._session.classes
         )
 
-    def _fill(self, *_: object) -> None:
+    def _on_active(self, *_: object) -> None:
+        # New items in the middle of a double click would end it before its second half.
+        if self._shown != self._session.classes:
+            self._fill()
+            return
+        rows = [one.id for one in self._shown]
+        self.list.blockSignals(True)
+        self.list.setCurrentRow(rows.index(self._active.id) if self._active.id in rows else -1)
+        self.list.blockSignals(False)
+
+    def _fill(self) -> None:
+        self._shown = self._session.classes
         self.list.blockSignals(True)
         self.list.clear()
         for place, one in enumerate(self._session.classes):

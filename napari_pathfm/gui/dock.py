@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from napari import Viewer
+from qtpy.QtCore import QMimeData
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from .embed_panel import EmbedPanel
@@ -46,7 +50,20 @@ class PathFMDock(QWidget):
         column.addWidget(self.steps, 1)
         column.addWidget(self.jobs)
         self.setMinimumWidth(WIDTH)
+        self.setAcceptDrops(True)
         self._connect()
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Offer to take slides."""
+        if event is not None and _files(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """Open the slides that are dropped; napari takes those dropped beside the dock."""
+        if event is not None:
+            for path in _files(event.mimeData()):
+                self.place.open(path)
+            event.acceptProposedAction()
 
     def _connect(self) -> None:
         place = self.place
@@ -57,6 +74,11 @@ class PathFMDock(QWidget):
         self.explore.lasso_requested.connect(place.picker.start_lasso)
         self.explore.jump.connect(place.jump_to_tile)
         place.edit_window.history.changed.connect(self.steps.update_titles)
+
+
+def _files(dropped: QMimeData | None) -> list[Path]:
+    urls = dropped.urls() if dropped is not None else []
+    return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
 
 
 class PathFMMap(MapDock):

@@ -19,6 +19,7 @@ from ..analysis.embed import TileSource, embed
 from ..core import inference
 from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
+from ..core.slide import Slide
 from ..core.tiles import TileGrid
 from ..io.project import Project
 from ..io.store import FeatureStore
@@ -51,6 +52,7 @@ class EmbedPanel(QWidget):
         super().__init__(parent)
         self._session, self._runner = session, runner
         self._weights: Path | None = None
+        self._embedding: Slide | None = None
         self._loaded: dict[tuple[str, Path | None], Encoder] = {}
         self.encoder = QComboBox()
         self.encoder.addItems(catalog.encoders().names())
@@ -81,7 +83,11 @@ class EmbedPanel(QWidget):
         self.weights_button.clicked.connect(self._choose_weights)
         self.embed_button.clicked.connect(self.embed)
         self.cancel_button.clicked.connect(self._cancel)
-        follow(self, (session.events.embeddings, self._on_embeddings))
+        follow(
+            self,
+            (session.events.embeddings, self._on_embeddings),
+            (session.events.slides, self._on_slides),
+        )
         runner.progressed.connect(self._on_progress)
         runner.finished.connect(self._on_finished)
         self._on_encoder(self.encoder.currentText())
@@ -99,6 +105,7 @@ class EmbedPanel(QWidget):
         slide, grid = self._session.slide, self._session.grid
         if slide is None or grid is None:
             return
+        self._embedding = slide
         self.embed_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.state.setText("")
@@ -161,8 +168,15 @@ class EmbedPanel(QWidget):
             return
         self.embed_button.setEnabled(True)
         self.cancel_button.setEnabled(False)
-        if running.cancelled:
-            self.state.setText("Stopped. What is done is kept: “Embed tiles” goes on from there.")
+        self.state.setText(
+            "Stopped. What is done is kept: “Embed tiles” goes on from there."
+            if running.cancelled
+            else ""
+        )
+
+    def _on_slides(self) -> None:
+        if self._embedding not in self._session.slides and self._runner.busy(SLOT):
+            self._cancel()  # it was closed
 
     def _on_embeddings(self) -> None:
         found = self._session.embeddings

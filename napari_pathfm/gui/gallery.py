@@ -16,6 +16,7 @@ from ..core.slide import RGB
 from ..core.tiles import TileGrid
 from ..session import Session
 from .follow import follow
+from .keys import let_keys_through
 from .runner import Runner
 
 SLOT = "gallery"
@@ -50,6 +51,7 @@ class Gallery(QListWidget):
         self.setAccessibleName("Most similar tiles")
         self.itemClicked.connect(self._on_item)
         self.itemActivated.connect(self._on_item)  # Enter
+        let_keys_through(self)
         follow(self, (session.events.grid, self.clear_tiles))
 
     def show_tiles(self, tiles: NDArray[np.int64], captions: Sequence[str]) -> None:

@@ -19,6 +19,9 @@ from ..io.reader_napari import LayerData
 from ..session import Session
 from . import notify
 
+OVERLAY: dict[str, Any] = {"pathfm": {"overlay": True}}
+"""Metadata of what is drawn over a slide: keys and clicks on it are meant for the slide."""
+
 
 def slide_scale(slide: Slide) -> float:
     """World units per level-0 pixel: micrometres, or 1 where the slide has no mpp."""
@@ -51,6 +54,11 @@ def slide_of(layer: Layer) -> SlideReader | None:
     ours = layer.metadata.get("pathfm", {})
     slide = ours.get("slide")
     return slide if isinstance(slide, SlideReader) else None
+
+
+def is_overlay(layer: Layer) -> bool:
+    """Whether a layer is an outline, a heatmap or a line being drawn over a slide."""
+    return bool(layer.metadata.get("pathfm", {}).get("overlay"))
 
 
 class SlideLayers(QObject):
@@ -116,7 +124,8 @@ class SlideLayers(QObject):
     def _drop(self, layer: Layer) -> None:
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
-            notify.tell(f"{layer.name} is open already.")
+            shown = slide_of(layer)
+            notify.tell(f"{shown.name if shown is not None else layer.name} is open already.")
 
     def _on_removed(self, event: Any) -> None:
         slide, session = slide_of(event.value), self._session

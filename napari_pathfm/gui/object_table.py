@@ -21,6 +21,7 @@ from ..session import Session
 from . import notify
 from .follow import follow
 from .history import History
+from .keys import let_keys_through
 from .object_model import ObjectModel
 
 SETTLE_MS = 150
@@ -63,12 +64,14 @@ class ObjectTable(QWidget):
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setMinimumHeight(160)
+        self.view.setTabKeyNavigation(False)  # else nobody could leave it by the keyboard
+        self.view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        let_keys_through(self.view)
         rows, columns = self.view.verticalHeader(), self.view.horizontalHeader()
         if rows is not None and columns is not None:
             rows.setDefaultSectionSize(24)
             rows.hide()  # the number of an object is in its first column
             columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            columns.setStretchLastSection(True)
         self.count = QLabel()
         self.class_button = QPushButton("Class of selected")
         self.class_button.setMenu(QMenu(self))

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from ..core.slide import SlideError
 from ..io import reader_napari, samples
 from ..io.reader_napari import LayerData, Paths
+from . import notify
+
+NO_LAYER = (None,)
+"""Tells napari that a file was dealt with and there is nothing to show."""
 
 
-def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+def get_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
     """Offer to read slides; see :func:`napari_pathfm.io.reader_napari.get_reader`."""
     return None if reader_napari.get_reader(path) is None else read_slides
 
 
-def read_slides(path: Paths) -> list[LayerData]:
-    """Open slides as napari layers."""
-    return _sharp(reader_napari.read_slides(path))
+def read_slides(path: Paths) -> list[Any]:
+    """Open slides as napari layers; what cannot be opened is said, and keeps no other one away."""
+    layers: list[LayerData] = []
+    for each in [path] if isinstance(path, str) else path:
+        try:
+            layers += reader_napari.read_slides(each)
+        except SlideError as error:
+            notify.fail(f"Opening {Path(each).name}", error)
+    return _sharp(layers) or [NO_LAYER]
 
 
 def cmu_small_region() -> list[LayerData]:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 from ..analysis.heatmap import heatmap
 from ..core.tiles import TileGrid
 from ..session import Session
-from .layers import slide_transform
+from .layers import OVERLAY, slide_transform
 
 TISSUE_COLOR = "#009e73"
 GRID_COLOR = "#56b4e9"
@@ -133,6 +133,7 @@ class Overlays(QObject):
             edge_width=self._width(name),
             vector_style="line",
             opacity=1.0,
+            metadata=OVERLAY,
             **slide_transform(slide),
         )
         self._viewer.add_layer(layer)
@@ -160,7 +161,7 @@ class Overlays(QObject):
             opacity=0.6,
             blending="translucent",
             interpolation2d="nearest",
-            metadata={"text": session.scores.text},
+            metadata={**OVERLAY, "text": session.scores.text},
             **transform,
         )
         self._viewer.add_layer(layer)

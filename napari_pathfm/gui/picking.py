@@ -6,12 +6,14 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+from app_model.types import KeyCode
 from napari import Viewer
-from napari.layers import Image, Shapes
+from napari.layers import Shapes
 from qtpy.QtCore import QObject, QTimer
 
 from ..session import Session
-from .layers import SlideLayers, slide_of, slide_transform
+from .keys import bind
+from .layers import OVERLAY, SlideLayers, is_overlay, slide_of, slide_transform
 
 LASSO = "select tiles"
 
@@ -27,8 +29,11 @@ class Picker(QObject):
         viewer.mouse_drag_callbacks.append(self._on_press)
 
     def _on_press(self, viewer: Viewer, event: Any) -> Generator[None, None, None]:
-        layer = viewer.layers.selection.active
-        if not isinstance(layer, Image) or slide_of(layer) is None or event.button != 1:
+        active, slide = viewer.layers.selection.active, self._session.slide
+        shown = self._layers.layer(slide) if slide is not None else None
+        if active is None or shown is None or event.button != 1 or str(active.mode) != "pan_zoom":
+            return
+        if slide_of(active) is None and not is_overlay(active):
             return
         start = np.array(event.pos)
         yield
@@ -36,7 +41,7 @@ class Picker(QObject):
             yield
         if np.abs(np.array(event.pos) - start).max() > 4:
             return  # it was a pan
-        y, x = layer.world_to_data(event.position)[-2:]
+        y, x = shown.world_to_data(event.position)[-2:]
         self.pick(float(y), float(x), add="Shift" in event.modifiers)
 
     def pick(self, y: float, x: float, add: bool = False) -> None:
@@ -63,12 +68,14 @@ class Picker(QObject):
             face_color="transparent",
             edge_width=3 / (self._viewer.scene.camera.zoom * (slide.mpp or 1.0)),
             ndim=2,
+            metadata=OVERLAY,
             **slide_transform(slide),
         )
         self._viewer.add_layer(layer)
         layer.mode = "add_polygon_lasso"
         self._viewer.layers.selection.active = layer
         layer.mouse_drag_callbacks.append(self._on_lasso_release)
+        bind(layer, {KeyCode.Escape: lambda: self._finish(layer, drawn=False)})
 
     def _on_lasso_release(self, layer: Shapes, event: Any) -> Generator[None, None, None]:
         yield
@@ -76,12 +83,12 @@ class Picker(QObject):
             yield
         QTimer.singleShot(0, lambda: self._finish(layer))
 
-    def _finish(self, layer: Shapes) -> None:
+    def _finish(self, layer: Shapes, drawn: bool = True) -> None:
         grid, slide = self._session.grid, self._session.slide
-        drawn = layer.data[-1] if len(layer.data) else None
+        line = layer.data[-1] if drawn and len(layer.data) else None
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
         if slide is not None:
             self._viewer.layers.selection.active = self._layers.layer(slide)
-        if grid is not None and drawn is not None and len(drawn) > 2:
-            self._session.select(grid.inside(np.asarray(drawn)[:, -2:]))
+        if grid is not None and line is not None and len(line) > 2:
+            self._session.select(grid.inside(np.asarray(line)[:, -2:]))

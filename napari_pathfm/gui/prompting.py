@@ -209,7 +209,11 @@ class Prompting(QObject):
     def _ready(self, kind: str) -> PromptLayers | None:
         layers = self._made_layers()
         if layers is None:
-            notify.tell("Open a slide first.")
+            notify.tell(
+                "Open a slide first."
+                if self._session.slide is None
+                else "Choose a project folder in the step Slide first: objects are kept there."
+            )
             return None
         if self.refusal(kind):
             notify.tell(self.refusal(kind))

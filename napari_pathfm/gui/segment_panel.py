@@ -18,6 +18,7 @@ from ..models import catalog
 from ..session import Session
 from .annotate import EditWindow
 from .class_list import ClassList
+from .keys import let_keys_through
 from .object_table import ObjectTable
 from .prompting import Prompting
 from .runner import Runner
@@ -70,7 +71,7 @@ class SegmentPanel(QWidget):
         if self._session.slide is None:
             return "open a slide first"
         if self._session.annotations is None:
-            return "there is no project to keep annotations in"
+            return "no project is open"
         return ""
 
     def _prompt_buttons(self) -> QGridLayout:
@@ -120,6 +121,7 @@ class SegmentPanel(QWidget):
     def _connect(self) -> None:
         self.segmenter.currentTextChanged.connect(self._on_segmenter)
         self.weights_button.clicked.connect(self._choose_weights)
+        let_keys_through(self.segmenter)
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
         self.table.jump.connect(self._edits.show_object)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -59,6 +58,19 @@ def open_job(path: Path) -> Job[LayerData]:
     return slide_layer(open_slide(path))
 
 
+def _open_or_read(folder: Path) -> Project:
+    """Open a project, for reading only where it cannot be written."""
+    try:
+        return Project.open(folder)
+    except ProjectError as error:
+        try:
+            project = Project.open(folder, read_only=True)
+        except ProjectError:
+            raise error from None
+        notify.warn(f"What you change is not kept: {folder.name} is read only. {error}")
+        return project
+
+
 def _hold_inference() -> None:
     inference.queue("cpu").hold(HOLD_SECONDS)
 
@@ -99,7 +111,8 @@ class Workspace(QObject):
 
     def open(self, path: Path) -> None:
         """Open a slide in a worker and show it."""
-        self.runner.start(open_job(path), f"Opening {path.name}", self._show, slot="open")
+        slot = f"open {path}"  # several may be dropped at once
+        self.runner.start(open_job(path), f"Opening {path.name}", self._show, slot=slot)
 
     def open_sample(self) -> None:
         """Fetch the sample slide unless it is there, and open it."""
@@ -112,7 +125,7 @@ class Workspace(QObject):
     def open_project(self, folder: Path) -> None:
         """Keep everything in another project from now on."""
         try:
-            project = Project.open(folder, author=getpass.getuser())
+            project = _open_or_read(folder)
         except ProjectError as error:
             notify.fail("Opening the project", error)
             return
@@ -186,22 +199,37 @@ class Workspace(QObject):
     def _default_project(self, path: Path) -> Project | None:
         folder = default_project(path)
         try:
-            return Project.open(folder, author=getpass.getuser())
+            return _open_or_read(folder)
         except ProjectError as error:
-            notify.warn(f"{error} Nothing is kept until you choose another project folder.")
+            notify.warn(f"Nothing is kept until you choose another project folder. {error}")
             return None
 
     def _use(self, project: Project | None) -> None:
-        old, self.session.project = self.session.project, project
+        session = self.session
+        old, session.project = session.project, project
         if old is not None:
-            self.session.annotations = None
+            session.annotations = None
             old.close()
-        if project is None:
-            self.session.classes = FIRST_CLASSES
+        kept = project.classes() if project is not None else ()
+        session.classes = kept or session.classes or FIRST_CLASSES
+        if not kept:
+            self._on_classes()  # the same ones fire no event
+        if session.slide is not None and project is not None:
+            self._enter_slide(session.slide)
+            if not kept and (old is None or old.read_only):
+                self._keep_labels(project)
+            self._on_grid()
+
+    def _keep_labels(self, project: Project) -> None:
+        # What was labelled before there was a project to keep it goes into a new one.
+        grid, labels = self.session.grid, self.session.labels
+        if grid is None or labels is None or not labels.any() or project.read_only:
             return
-        self.session.classes = project.classes() or FIRST_CLASSES
-        if self.session.slide is not None:
-            self._enter_slide(self.session.slide)
+        given = {int(tile): int(labels[tile]) for tile in np.flatnonzero(labels)}
+        try:
+            project.set_labels(grid.slide_id, grid.hash, given)
+        except ProjectError as error:
+            notify.fail("Keeping the labels", error)
 
     def _enter_slide(self, slide: Slide) -> None:
         project = self.session.project
@@ -231,10 +259,9 @@ class Workspace(QObject):
         if grid is None or project is None:
             return
         kept = project.labels(grid.slide_id, grid.hash)
-        if kept:
-            labels = np.zeros(len(grid), np.uint8)
-            labels[list(kept)] = list(kept.values())
-            self.session.labels = labels
+        labels = np.zeros(len(grid), np.uint8)
+        labels[list(kept)] = list(kept.values())
+        self.session.labels = labels
 
     def _on_classes(self) -> None:
         project = self.session.project

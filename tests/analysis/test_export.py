@@ -179,7 +179,7 @@ def test_the_manifest_says_where_everything_comes_from_and_names_nobody(
     paint(project, slide, (50, 50, 30, 30), 0)
     report = export(project, slide, tmp_path / "out")
     assert report.unclassified == 1
-    assert "no class" in report.summary()
+    assert "no class yet counts as not annotated: 1 object." in report.summary()
     text = (tmp_path / "out" / "manifest.json").read_text()
     manifest = json.loads(text)
     assert manifest["classes"][0] == {"index": 0, "name": "tumor", "color": "#d55e00"}

@@ -7,14 +7,17 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from napari_pathfm.core.edits import AnnotationClass
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 
 from .window import Window
 
@@ -22,7 +25,9 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 HOLDER = """
 import sys
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 with Project.open(sys.argv[1]):
     print("open", flush=True)
     sys.stdin.read()
@@ -46,6 +51,24 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     if not AS_ROOT or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk needs root on Linux")
     yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """A folder, and what makes it a medium that nobody can write to, root neither."""
+    disk = tmp_path / "medium"
+    disk.mkdir()
+    bind = ["mount", "--bind", str(disk), str(disk)]
+    if not AS_ROOT or subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a read-only folder needs root on Linux")
+
+    def lock() -> Path:
+        remount = ["mount", "-o", "remount,ro,bind", str(disk)]
+        subprocess.run(remount, capture_output=True, check=True)
+        return disk
+
+    yield lock
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
@@ -135,8 +158,8 @@ def test_a_project_that_cannot_be_opened_leaves_a_way_on(
         assert holder.stdout is not None
         holder.stdout.readline()
         window.place.open_project(taken)
-        window.heard("Opening the project", "taken")
-    assert window.session.project is None
+        window.heard("taken", "not kept", "being written")
+    assert window.session.project.read_only
 
     window.place.open_project(tmp_path / "good")
     assert window.session.annotations is not None
@@ -175,3 +198,51 @@ def test_a_full_disk_loses_no_stroke_and_no_tile(
     assert ids[110, 0] == ids[10, 0]
     window.dock.embed.embed_button.click()
     driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)
+
+
+def test_a_slide_on_a_read_only_medium_is_looked_at_and_labelled(
+    window: Window, synthetic: Path, tmp_path: Path, read_only: Callable[[], Path]
+) -> None:
+    shutil.copy(synthetic, tmp_path / "medium" / "slide.tif")
+    window.place.open(read_only() / "slide.tif")
+    window.heard("Nothing is kept", "cannot be written")
+    session = window.session
+    window.find_tiles()
+    window.dock.embed.embed_button.click()
+    window.driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)
+    window.place.prompting.box_mode()
+    window.heard("Choose a project folder")
+    window.dock.segment.classes.add("necrosis")
+    session.select(np.array([1, 2]))
+    window.dock.explore.labels.label_selection()
+    window.heard("not kept")
+
+    window.place.open_project(tmp_path / "elsewhere")  # a new one takes over what there is
+    assert session.classes[-1].name == "necrosis"
+    assert session.project.classes() == session.classes
+    kept = session.project.labels(session.slide.id, session.grid.hash)
+    assert sorted(kept) == np.flatnonzero(session.labels).tolist() == [1, 2]
+    assert not window.dock.segment.blocked()
+
+
+def test_a_project_on_a_read_only_medium_is_shown(
+    window: Window, synthetic: Path, tmp_path: Path, read_only: Callable[[], Path]
+) -> None:
+    slide = open_slide(shutil.copy(synthetic, tmp_path / "medium" / "slide.tif"))
+    with Project.open(tmp_path / "medium" / "slide.pathfm") as project:
+        project.add_slide(slide)
+        project.set_classes([AnnotationClass(1, "gland", "#d55e00")])
+        layer = AnnotationLayer.open(project, slide.id, "regions", slide.levels[0].shape)
+        layer.commit(layer.paint_edit(900, 900, np.full((90, 90), 1, np.uint32), None, "one"))
+    slide.close()
+    session = window.session
+    window.place.open(read_only() / "slide.tif")
+    window.heard("not kept", "read only")
+    window.driver.wait(lambda: session.annotations is not None, "its masks", 30)
+    assert len(session.annotations.objects) == 1
+    assert session.classes[0].name == "gland"
+    assert "read only" in window.dock.slide.project.text()
+    window.place.edit_window.history.undo()
+    window.heard("Undo", "reading only")
+    window.rest()
+    assert len(session.annotations.objects) == 1

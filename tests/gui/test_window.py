@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_pathfm.core.jobs import run
 from napari_pathfm.gui.commands import annotate, open_dock, open_map, show_map
@@ -249,3 +251,83 @@ def test_a_region_is_drawn_on_one_layer_however_often_it_is_asked_for(
         window.dock.explore.lasso_button.click()
     names = [layer.name for layer in window.viewer.layers]
     assert [name for name in names if name.startswith("select tiles")] == ["select tiles"]
+
+
+def test_slides_are_dropped_onto_the_dock(window: Window, synthetic: Path, tmp_path: Path) -> None:
+    window.place.open_project(tmp_path / "project")
+    other, broken = tmp_path / "other.tif", tmp_path / "broken.svs"
+    run(draw(other, (1500, 1600), seed=5))
+    broken.write_text("no slide")
+    dropped = QMimeData()
+    dropped.setUrls([QUrl.fromLocalFile(str(path)) for path in (synthetic, broken, other)])
+    copy, left, plain = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, SHIFT & CTRL
+    place = window.dock.rect().center()
+    entering = QDragEnterEvent(place, copy, dropped, left, plain)
+    QApplication.sendEvent(window.dock, entering)
+    assert entering.isAccepted()
+    QApplication.sendEvent(window.dock, QDropEvent(QPointF(place), copy, dropped, left, plain))
+    window.heard("broken.svs", "not a slide")
+    window.driver.wait(lambda: len(window.session.slides) == 2, "both slides", 30)
+
+
+def test_what_napari_cannot_open_with_us_is_said_without_a_traceback(
+    window: Window, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.svs"
+    broken.write_text("no slide")
+    assert window.viewer.open(str(broken), plugin="napari-pathfm") == []
+    window.heard("broken.svs", "not a slide")
+
+
+def test_a_region_that_is_not_wanted_after_all_goes_with_escape(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    layers = window.viewer.layers
+    window.dock.explore.lasso_button.click()
+    assert layers.selection.active.name == "select tiles"
+    window.driver.press_key(Qt.Key.Key_Escape)
+    assert "select tiles" not in layers
+    assert slide_of(layers.selection.active) is window.session.slide
+
+
+def test_a_click_picks_a_tile_through_its_outline(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    window.find_tiles()
+    window.viewer.layers.selection.active = window.viewer.layers["tiles"]
+    y, x = window.session.grid.centers[2] * window.session.slide.mpp
+    window.driver.drag((y, x), (y, x))
+    assert window.session.selection.tiles.tolist() == [2]
+
+
+def test_removing_a_slide_stops_its_embedding_and_keeps_what_is_done(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    window.find_tiles(0.5)
+    panel, place = window.dock.embed, window.place
+    panel.embed_button.click()
+    window.driver.wait(
+        lambda: any(job.progress.done for job in place.runner.running), "the first tiles", 120
+    )
+    window.viewer.layers.remove(place.layers.layer(window.session.slide))
+    window.rest()
+    assert "Stopped" in panel.state.text()
+    assert not [said for said in window.messages if "closed" in said]
+
+
+def test_another_project_brings_its_own_labels(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "one")
+    window.find_tiles()
+    session = window.session
+    session.select(np.array([1, 2]))
+    window.dock.explore.labels.label_selection()
+    window.place.open_project(tmp_path / "two")
+    assert not session.labels.any()
+    assert session.project.classes() == session.classes
+    window.place.open_project(tmp_path / "one")
+    assert np.flatnonzero(session.labels).tolist() == [1, 2]
