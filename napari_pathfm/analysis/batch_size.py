@@ -19,6 +19,9 @@ WORSE = 1.15
 """A size that needs this much longer a tile than the best shows that larger ones will, too."""
 
 
+RETRY = 60
+"""Units after which larger sizes get another chance: what slowed them down may be over."""
+
 GROWTH = 1.6
 """How much longer a unit of twice the tiles takes at least: part of the work is the same."""
 
@@ -40,6 +43,7 @@ class BatchSize:
         self._largest = sizes[-1]
         self._first = FIRST.get(sizes, sizes[0])
         self._seconds: dict[int, list[float]] = {size: [] for size in sizes}
+        self._count = 0
 
     @property
     def largest(self) -> int:
@@ -58,6 +62,7 @@ class BatchSize:
 
     def took(self, size: int, seconds: float) -> None:
         """Take notice of how long a unit took; sizes that were not asked for are ignored."""
+        self._count += 1
         if size in self._seconds:
             self._seconds[size] = [*self._seconds[size][-2 * ENOUGH :], seconds]
 
@@ -88,9 +93,15 @@ class BatchSize:
 
     def _within(self, limit: float) -> int:
         chosen = self._sizes[0]
+        if self._count > RETRY:
+            self._count = 0
+            for size in self._sizes:
+                if self._usual(size) > limit:
+                    self._seconds[size] = []
         for size in self._sizes:
             if size > self._largest or self._usual(size) > limit:
-                known = bool(self._seconds[size])
+                # One unit alone says little: the window may have been drawing meanwhile.
+                known = len(self._seconds[size]) > ENOUGH
                 previous = self._usual(chosen)
                 promising = size <= self._largest and not known and GROWTH * previous <= limit
                 return size if promising and len(self._seconds[chosen]) >= 2 else chosen

@@ -118,7 +118,7 @@ class Demo:
         self.viewer.layers["tissue"].visible = False  # the tiles show where it is
         scale = self.slide.mpp or 1.0
         height, width = (side * scale for side in self.slide.levels[0].shape)
-        self.viewer.scene.camera.zoom = 1 / (4 * scale)
+        self.viewer.scene.camera.zoom = 1 / (5 * scale)
         panning = Panning(self.viewer, (height / 2, width / 2), (height / 4, width / 4))
         with self.driver.step("embed"):
             self.dock.embed.embed_button.click()

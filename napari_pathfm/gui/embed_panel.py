@@ -88,7 +88,6 @@ class EmbedPanel(QWidget):
             (session.events.embeddings, self._on_embeddings),
             (session.events.slides, self._on_slides),
         )
-        runner.progressed.connect(self._on_progress)
         runner.finished.connect(self._on_finished)
         self._on_encoder(self.encoder.currentText())
 
@@ -158,10 +157,6 @@ class EmbedPanel(QWidget):
         )
         if path:
             self.weights_file(Path(path))
-
-    def _on_progress(self, running: RunningJob) -> None:
-        if running.slot == SLOT:
-            self.state.setText(running.status())
 
     def _on_finished(self, running: RunningJob) -> None:
         if running.slot != SLOT or self._runner.busy(SLOT):

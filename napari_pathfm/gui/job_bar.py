@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QToolButton,
     QVBoxLayout,
@@ -12,6 +11,7 @@ from qtpy.QtWidgets import (
 )
 
 from .runner import Runner, RunningJob
+from .status_text import StatusText
 
 SHOW_AFTER_MS = 300
 """Jobs that are over sooner than this never show, so that the window does not flicker."""
@@ -23,8 +23,7 @@ class JobLine(QWidget):
     def __init__(self, running: RunningJob, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.running = running
-        self.label = QLabel(running.title)
-        self.label.setWordWrap(True)
+        self.label = StatusText(running.title)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(10)

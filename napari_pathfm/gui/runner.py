@@ -79,7 +79,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        collect_on_this_thread()
+        self._garbage = collect_on_this_thread()
         self.running: list[RunningJob] = []
         self._reported.connect(self._on_report, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._on_end, Qt.ConnectionType.QueuedConnection)
@@ -161,6 +161,8 @@ class Runner(QObject):
         if running in self.running and not running.cancelled:
             running.progress = progress
             running.rate.update(progress)
+            if self._garbage is not None:
+                self._garbage.postpone()
             self.progressed.emit(running)
 
     def _on_end(self, running: RunningJob, result: Any, error: BaseException | None) -> None:

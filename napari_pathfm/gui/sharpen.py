@@ -16,6 +16,9 @@ from .layers import slide_of, slide_scale
 REFRESH_MS = 80
 """Newly decoded segments are shown in groups, at most this often."""
 
+HOLD_SECONDS = 0.12
+"""After a movement of the view nothing is read ahead for so long."""
+
 
 class Sharpener(QObject):
     """Refreshes the slides of a viewer, and tells their loaders where the pointer is.
@@ -32,6 +35,8 @@ class Sharpener(QObject):
         self._timer.timeout.connect(self._refresh)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
+        for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
+            event.connect(self._on_moved)
         for layer in viewer.layers:
             self._adopt(layer)
         self._timer.start()
@@ -46,6 +51,11 @@ class Sharpener(QObject):
 
     def _on_inserted(self, event: Any) -> None:
         self._adopt(event.value)
+
+    def _on_moved(self) -> None:
+        for layer in self._viewer.layers:
+            if slide_of(layer) is not None:
+                _loader(layer).hold(HOLD_SECONDS)
 
     def _on_removed(self, event: Any) -> None:
         if slide_of(event.value) is not None:

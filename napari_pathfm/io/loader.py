@@ -60,6 +60,7 @@ class SegmentLoader:
         self._awaited: set[Place] = set()  # what was asked for and is not there yet
         self._likely: deque[Place] = deque()
         self._busy: set[Place] = set()
+        self._held_until = 0.0
         self._closed = False
         self._changed = threading.Condition()
         self._threads = [
@@ -119,6 +120,10 @@ class SegmentLoader:
             self._likely = deque(k for row, col in likely if (k := (level, row, col)) not in wanted)
             self._changed.notify_all()
 
+    def hold(self, seconds: float) -> None:
+        """Leave what is only likely for so long: the view is moving, and drawing needs the cores."""
+        self._held_until = time.monotonic() + seconds
+
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is pending, at most so long; whether that was reached."""
         end = time.monotonic() + seconds
@@ -157,8 +162,11 @@ class SegmentLoader:
 
     def _next(self) -> Place | None:
         with self._changed:
-            while not (self._closed or self._first or self._wanted or self._likely):
-                self._changed.wait()
+            while not (self._closed or self._first or self._wanted):
+                held = self._held_until - time.monotonic()
+                if self._likely and not self._busy and held <= 0:
+                    break  # what is only likely is left to one thread
+                self._changed.wait(held if self._likely and held > 0 else None)
             if self._closed:
                 return None
             if self._first:

@@ -54,6 +54,12 @@ def test_a_slow_first_unit_does_not_count_for_ever() -> None:
     assert chosen[-1] == 8
 
 
+def test_a_slow_spell_passes() -> None:
+    sizes = BatchSize()
+    assert settle(sizes, lambda size: 3 * cnn(size), 0.04)[-1] == 1
+    assert max(settle(sizes, cnn, 0.04)) == 8
+
+
 def test_follows_when_the_window_opens() -> None:
     sizes = BatchSize()
     settle(sizes, lambda size: 0.1 + 0.001 * size, None)
