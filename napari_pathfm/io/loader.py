@@ -121,7 +121,7 @@ class SegmentLoader:
             self._changed.notify_all()
 
     def hold(self, seconds: float) -> None:
-        """Leave what is only likely for so long: the view is moving, and drawing needs the cores."""
+        """Leave what is only likely for so long: the view moves, and drawing needs the cores."""
         self._held_until = time.monotonic() + seconds
 
     def wait(self, seconds: float) -> bool:
