@@ -115,7 +115,7 @@ class Demo:
         session = self.place.session
         self.dock.steps.open(self.dock.embed)
         self.dock.embed.encoder.setCurrentText(self.encoder)
-        self.viewer.layers["tissue"].visible = False  # the tiles show where it is
+        self.viewer.layers.remove("tissue")  # the tiles show where it is
         scale = self.slide.mpp or 1.0
         height, width = (side * scale for side in self.slide.levels[0].shape)
         self.viewer.scene.camera.zoom = 1 / (5 * scale)

@@ -74,7 +74,7 @@ class SegmentLoader:
     def pending(self) -> int:
         """Segments that are waited for or being decoded."""
         with self._changed:
-            return sum(map(len, (self._first, self._wanted, self._likely, self._busy)))
+            return len(self._first) + len(self._wanted) + len(self._busy)
 
     def pin(self, level: int) -> None:
         """Hold a level in memory completely, and start to read it."""

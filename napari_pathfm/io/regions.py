@@ -25,6 +25,8 @@ def assemble(out: RGB, level: Level, y: int, x: int, segment: Callable[[int, int
     bottom, right = min(y + out.shape[0], height), min(x + out.shape[1], width)
     if y < 0 or x < 0 or bottom < y + out.shape[0] or right < x + out.shape[1]:
         out.fill(255)
+    if bottom <= max(y, 0) or right <= max(x, 0):
+        return
     for row in range(max(y, 0) // tile_height, -(-bottom // tile_height)):
         top = row * tile_height
         y0, y1 = max(y, top), min(bottom, top + tile_height)
