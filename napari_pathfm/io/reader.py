@@ -33,7 +33,7 @@ def open_slide(
     mpp : float, optional
         Micrometres per level-0 pixel, where the file does not say it or is wrong.
     backend : str, optional
-        "tifffile", "dicom", "openslide" or "plain"; the first that reads the file if absent.
+        One of :data:`~.backends.BACKENDS`; the first that reads the file if absent.
 
     Raises
     ------

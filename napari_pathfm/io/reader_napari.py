@@ -18,6 +18,9 @@ Paths: TypeAlias = str | Sequence[str]
 
 _TIFF = (".tif", ".tiff")
 
+LARGE = 8192
+"""Pixels of a side from which an image in strips is a slide: others would load it as a whole."""
+
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Offer to read slides.
@@ -78,7 +81,7 @@ def _may_be_slide(path: Path) -> bool:
 
 
 def is_slide_tiff(path: Path) -> bool:
-    """Tell slides from other TIFFs: 8-bit RGB, and cut into tiles or with a pyramid.
+    """Tell slides from other TIFFs: 8-bit RGB, and cut into tiles, with a pyramid, or large.
 
     A file that is too broken to tell counts as a slide: opening it says what is wrong with it.
     """
@@ -89,7 +92,8 @@ def is_slide_tiff(path: Path) -> bool:
             series = file.series[0]
             page = series.keyframe
             is_rgb = page.samplesperpixel == 3 and page.bitspersample == 8
-            return is_rgb and len(series.shape) == 3 and (page.is_tiled or len(series.levels) > 1)
+            cut = page.is_tiled or len(series.levels) > 1 or max(series.shape) >= LARGE
+            return is_rgb and len(series.shape) == 3 and cut
     except (tifffile.TiffFileError, IndexError, ValueError):
         return True
     except OSError as error:

@@ -61,6 +61,12 @@ def test_other_tiffs_are_left_to_others(tmp_path: Path, pixels: np.ndarray) -> N
     assert get_reader([str(tmp_path / "a.tif")]) is None
 
 
+def test_large_images_in_strips_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, shape=(9000, 300, 3), dtype=np.uint8, photometric="rgb")
+    assert get_reader(str(path)) is not None
+
+
 @pytest.mark.parametrize("name", ["a.svs", "a.tif"])
 def test_no_slide_is_said_clearly(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("this is no slide")

@@ -10,11 +10,13 @@ from .base import Backend, TruncatedSlideError
 from .dicom import DicomBackend
 from .openslide import OpenSlideBackend
 from .plain import PlainBackend
+from .retiled import RetiledBackend
 from .tifffile import TifffileBackend
 
 BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "tifffile": TifffileBackend,
     "dicom": DicomBackend,
+    "retiled": RetiledBackend,
     "openslide": OpenSlideBackend,
     "plain": PlainBackend,
 }
@@ -28,7 +30,7 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
     ----------
     path : Path
     name : str, optional
-        Only this one: "tifffile", "dicom", "openslide" or "plain".
+        Only this one: one of :data:`BACKENDS`.
 
     Raises
     ------
@@ -57,6 +59,8 @@ def _check_file(path: Path) -> None:
         raise SlideError(f"{path} is a folder. Choose the slide file in it.")
     if not path.exists():
         raise SlideError(f"There is no file {path}. Check the path, or mount the drive it is on.")
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise SlideError(f"{path} is no ordinary file. Choose the slide itself.")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.slide import RGB, Level, SlideError
 
@@ -26,6 +27,13 @@ FILE_ERRORS = (
     struct.error,
 )
 """What libraries raise when a file is not what they expected; backends make a SlideError of it."""
+
+
+LARGEST_SIDE = 2**20
+"""Pixels: a whole glass of 76 mm at 0.1 um is 760,000 long. Whatever claims more is damaged."""
+
+LARGEST_ASSOCIATED = 64_000_000
+"""Pixels of a label, macro or thumbnail, which are decoded as a whole."""
 
 
 class TruncatedSlideError(SlideError):
@@ -92,7 +100,15 @@ def make_levels(
     """Describe a pyramid by the ``(height, width)`` of its levels and of their segments.
 
     A level's downsample is the mean of the ratios of heights and of widths, as OpenSlide has it.
+
+    Raises
+    ------
+    SlideError
+        No slide is of such a size.
     """
+    for shape in (*shapes, *tile_shapes):
+        if not all(0 < side <= LARGEST_SIDE for side in shape):
+            raise SlideError(f"it claims to be {shape[0]} x {shape[1]} pixels large")
     height, width = shapes[0]
     return tuple(
         Level((h, w), (height / h + width / w) / 2, tile)
@@ -111,6 +127,18 @@ def believable_mpp(*values: object) -> float | None:
     return sum(numbers) / len(numbers)
 
 
+def check_associated(name: str, height: int, width: int) -> None:
+    """Make sure that a label, macro or thumbnail can be held in memory.
+
+    Raises
+    ------
+    SlideError
+        It claims to be larger.
+    """
+    if not 0 < height * width <= LARGEST_ASSOCIATED:
+        raise SlideError(f"the {name} image claims to be {height} x {width} pixels large")
+
+
 def white_outside(segment: RGB, level: Level, row: int, col: int) -> RGB:
     """Paint what reaches over the level's edge white (encoders repeat the last pixels there)."""
     (height, width), (tile_height, tile_width) = level.shape, level.tile_shape
@@ -125,3 +153,13 @@ def white_outside(segment: RGB, level: Level, row: int, col: int) -> RGB:
 def white(level: Level) -> RGB:
     """Return a white segment, ``(*tile_shape, 3)`` uint8."""
     return np.full((*level.tile_shape, 3), 255, np.uint8)
+
+
+def on_white(rgba: NDArray[np.uint8]) -> RGB:
+    """Return ``(h, w, 4)`` uint8 with alpha, not premultiplied, as it looks on white paper."""
+    rgb = np.ascontiguousarray(rgba[..., :3])
+    alpha = rgba[..., 3]
+    if alpha.min() < 255:
+        share = alpha[..., None].astype(np.uint16)
+        rgb[:] = (rgb * share + 255 * (255 - share) + 127) // 255
+    return rgb

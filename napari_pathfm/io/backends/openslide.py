@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.slide import RGB, SlideError
 from ...core.tiles import to_slide
-from .base import FILE_ERRORS, believable_mpp, make_levels
+from .base import FILE_ERRORS, believable_mpp, make_levels, on_white
 
 SEGMENT = 512
 
@@ -66,7 +66,7 @@ class OpenSlideBackend:
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
             self._reopen(slide)
             raise SlideError(f"OpenSlide cannot read there ({error})") from error
-        return _on_white(np.asarray(image))
+        return on_white(np.asarray(image))
 
     def associated(self, name: str) -> RGB:
         """See :meth:`Backend.associated`."""
@@ -76,7 +76,7 @@ class OpenSlideBackend:
         if name not in self.associated_images:
             raise KeyError(name)
         try:
-            return _on_white(np.asarray(slide.associated_images[name].convert("RGBA")))
+            return on_white(np.asarray(slide.associated_images[name].convert("RGBA")))
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
             self._reopen(slide)
             raise SlideError(f"{self._path.name}: its {name} image is damaged ({error})") from error
@@ -96,12 +96,3 @@ class OpenSlideBackend:
         with self._lock:
             if self._slide is broken:
                 self._slide = self._open()
-
-
-def _on_white(rgba: np.ndarray[Any, np.dtype[np.uint8]]) -> RGB:
-    rgb = np.ascontiguousarray(rgba[..., :3])
-    alpha = rgba[..., 3]
-    if alpha.min() < 255:
-        share = alpha[..., None].astype(np.uint16)
-        rgb[:] = (rgb * share + 255 * (255 - share) + 127) // 255
-    return rgb

@@ -1,4 +1,4 @@
-"""Plain images (PNG, JPEG, TIFF in strips), held in memory."""
+"""Plain images (PNG, JPEG, palettes), held in memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ...core.slide import RGB, SlideError
 from .base import FILE_ERRORS, make_levels, white
 
 SEGMENT = 512
-LARGEST = 178_000_000
-"""Pixels; a larger image belongs into a tiled file (Pillow itself refuses a little above)."""
+LARGEST = 100_000_000
+"""Pixels; a larger image belongs into a tiled file (decoding takes up to 14 bytes a pixel)."""
 
 
 class PlainBackend:

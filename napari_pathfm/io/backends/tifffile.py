@@ -6,10 +6,6 @@ one by one, which releases the GIL and needs neither its zarr store nor its lock
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.slide import RGB, SlideError
-from .base import (
-    FILE_ERRORS,
-    TruncatedSlideError,
-    believable_mpp,
-    make_levels,
-    white,
-    white_outside,
-)
+from .base import FILE_ERRORS, believable_mpp, make_levels, white, white_outside
+from .ranges import LocalFile
+from .tiff import Complaints, Decode, check_complete, page_decoder
 
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
 JPEG = 7
@@ -34,55 +25,6 @@ UNSUPPORTED = {6: "old-style JPEG", 33003: "JPEG 2000 in YCbCr", 33004: "JPEG 20
 
 SEGMENT_SIDES = range(64, 4097)
 """Segments of other sides (strips, one-piece levels) would make random access slow."""
-
-BROKEN_CHAIN = ("corrupted tag list", "invalid offset to page", "invalid page offset")
-
-_log = logging.getLogger("tifffile")
-_log.addHandler(logging.NullHandler())  # or it writes to stderr
-
-
-class _Complaints(logging.Handler):
-    """Hears that tifffile leaves out pages that it cannot read: it only says so in its log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.broken = False
-        self._thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self.broken |= any(words in record.getMessage() for words in BROKEN_CHAIN)
-
-    def __enter__(self) -> _Complaints:
-        _log.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _log.removeHandler(self)
-
-
-class _File:
-    """Bytes of a file by offset, from any thread; closed when the last user has let go."""
-
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._lock = threading.Lock()
-        self.size = os.fstat(self._fd).st_size
-
-    def __del__(self) -> None:
-        os.close(self._fd)
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return up to `count` bytes."""
-        if hasattr(os, "pread"):
-            return os.pread(self._fd, count, offset)
-        with self._lock:  # Windows has no pread
-            os.lseek(self._fd, offset, os.SEEK_SET)
-            return os.read(self._fd, count)
-
-
-Decode = Callable[[bytes, int, RGB | None], RGB]
-"""``decode(data, index, out)`` of a segment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,24 +56,21 @@ class TifffileBackend:
 
         self._path = self.content = path
         try:
-            self._file: _File | None = _File(path)
-            with _Complaints() as complaints, tiffslide.TiffSlide(path) as slide:
+            self._file: LocalFile | None = LocalFile(path)
+            with Complaints() as complaints, tiffslide.TiffSlide(path) as slide:
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
                 self._pages = [_describe(page) for page in pages]
-                ends = [_ends(page) for page in slide.ts_tifffile.pages]
+                check_complete(slide.ts_tifffile.pages, complaints, self._file.size)
                 self.associated_images = tuple(slide.associated_images)
         except FILE_ERRORS as error:
             raise SlideError(f"tiffslide cannot read it ({error})") from error
-        if complaints.broken:
-            raise TruncatedSlideError("its list of levels is cut off. Copy or download it again.")
         self.levels = make_levels(
             [page.shape[:2] for page in pages],
             [(page.tilelength, page.tilewidth) for page in pages],
         )
         self.mpp = believable_mpp(facts.get("tiffslide.mpp-y"), facts.get("tiffslide.mpp-x"))
         self.properties = {k: str(v) for k, v in facts.items() if v is not None}
-        _check_complete(np.concatenate(ends), self._file.size)
 
     def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
@@ -203,19 +142,8 @@ def _check(page: Any) -> None:
 def _describe(page: Any) -> _Page:
     offsets = np.asarray(page.dataoffsets, np.int64)
     plain_jpeg = page.compression == JPEG and page.jpegheader is None
-    decode = _jpeg_decoder(page) if plain_jpeg else _any_decoder(page)
+    decode = _jpeg_decoder(page) if plain_jpeg else page_decoder(page)
     return _Page(offsets, np.asarray(page.databytecounts, np.int64), decode)
-
-
-def _any_decoder(page: Any) -> Decode:
-    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
-    keyframe = page.keyframe
-
-    def decode(data: bytes, index: int, out: RGB | None) -> RGB:
-        segment: RGB = keyframe.decode(data, index, **tables)[0][0]
-        return segment
-
-    return decode
 
 
 def _jpeg_decoder(page: Any) -> Decode:
@@ -232,16 +160,3 @@ def _jpeg_decoder(page: Any) -> Decode:
         return segment
 
     return decode
-
-
-def _ends(page: Any) -> NDArray[np.int64]:
-    return np.asarray(page.dataoffsets, np.int64) + np.asarray(page.databytecounts, np.int64)
-
-
-def _check_complete(ends: NDArray[np.int64], size: int) -> None:
-    missing = int((ends > size).sum())
-    if missing:
-        raise TruncatedSlideError(
-            f"{missing} of {len(ends)} segments lie beyond its end: the file is cut off. "
-            "Copy or download it again."
-        )
