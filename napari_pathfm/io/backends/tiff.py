@@ -11,9 +11,16 @@ import numpy as np
 
 from ...core.slide import RGB
 from .base import TruncatedSlideError
+from .codecs import check_claim
 
 Decode = Callable[[bytes, int, RGB | None], RGB]
 """``decode(data, index, out)`` of a segment."""
+
+DECODED = {
+    1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
+    33005: "JPEG 2000", 34712: "JPEG 2000", 50000: "Zstandard", 50001: "WebP",
+}  # fmt: skip
+"""Compressions whose result cannot be larger than was asked for, or is checked before."""
 
 BROKEN_CHAIN = ("corrupted tag list", "invalid offset to page", "invalid page offset")
 
@@ -66,11 +73,20 @@ def check_complete(pages: Iterable[Any], complaints: Complaints, size: int) -> N
 
 
 def page_decoder(page: Any) -> Decode:
-    """Return what decodes a segment of a tifffile page, ``(h, w, samples)``."""
-    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    """Return what decodes a segment of a tifffile page, ``(h, w, samples)``.
+
+    Raises
+    ------
+    ValueError
+        A codec that can be made to take any amount of memory would be needed.
+    """
+    if page.compression not in DECODED:
+        raise ValueError(f"its pixels are compressed as {page.compression.name}")
+    tables = {"jpegtables": page.jpegtables, "jpegheader": getattr(page, "jpegheader", None)}
     of_page = page.keyframe.decode  # now: it may look into the file, which is closed later
 
     def decode(data: bytes, index: int, out: RGB | None) -> RGB:
+        check_claim(data)
         segment: RGB = of_page(data, index, **tables)[0][0]
         return segment
 

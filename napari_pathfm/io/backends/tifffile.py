@@ -14,16 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.slide import RGB, SlideError
-from .base import FILE_ERRORS, believable_mpp, make_levels, white, white_outside
+from .base import (
+    FILE_ERRORS,
+    believable_mpp,
+    check_associated,
+    make_levels,
+    white,
+    white_outside,
+)
+from .codecs import check_claim
 from .ranges import LocalFile
-from .tiff import Complaints, Decode, check_complete, page_decoder
+from .tiff import Complaints, Decode, check_complete, ome_mpp, page_decoder
 
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
 JPEG = 7
 UNSUPPORTED = {6: "old-style JPEG", 33003: "JPEG 2000 in YCbCr", 33004: "JPEG 2000 of Aperio"}
 """Compressions that tifffile decodes wrongly or not at all; OpenSlide reads some of them."""
 
-SEGMENT_SIDES = range(64, 4097)
+SEGMENT_SIDES = range(64, 4097, 2)
 """Segments of other sides (strips, one-piece levels) would make random access slow."""
 
 
@@ -69,7 +77,9 @@ class TifffileBackend:
             [page.shape[:2] for page in pages],
             [(page.tilelength, page.tilewidth) for page in pages],
         )
-        self.mpp = believable_mpp(facts.get("tiffslide.mpp-y"), facts.get("tiffslide.mpp-x"))
+        self.mpp = believable_mpp(
+            facts.get("tiffslide.mpp-y"), facts.get("tiffslide.mpp-x")
+        ) or believable_mpp(*ome_mpp(str(facts.get("tiff.ImageDescription"))))
         self.properties = {k: str(v) for k, v in facts.items() if v is not None}
 
     def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
@@ -98,11 +108,21 @@ class TifffileBackend:
             with tiffslide.TiffSlide(self._path) as slide:
                 if name not in slide.associated_images:
                     raise KeyError(name)
-                return np.asarray(slide.associated_images[name].convert("RGB"))
+                return self._associated(slide.associated_images, name)
         except KeyError:
             raise
         except FILE_ERRORS as error:
             raise SlideError(f"{self._path.name}: its {name} image is damaged ({error})") from error
+
+    def _associated(self, images: Any, name: str) -> RGB:
+        # tifffile decodes whatever its pieces claim to be.
+        series = images.series_map[name]
+        check_associated(name, *series.shape[:2])
+        for page in series.pages:
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+                if self._file is not None:
+                    check_claim(self._file.read(offset, count))
+        return np.asarray(images[name].convert("RGB"))
 
     def close(self) -> None:
         """See :meth:`Backend.close`; a thread that is just reading finishes first."""
@@ -131,6 +151,9 @@ def _check(page: Any) -> None:
         )
     if page.tilelength not in SEGMENT_SIDES or page.tilewidth not in SEGMENT_SIDES:
         raise SlideError(f"its tiles of {page.tilelength} x {page.tilewidth} are of an odd size")
+    rows, cols = -(-page.imagelength // page.tilelength), -(-page.imagewidth // page.tilewidth)
+    if rows * cols > min(len(page.dataoffsets), len(page.databytecounts)):
+        raise SlideError(f"it lacks some of its {rows} x {cols} tiles")
     known = page.photometric == RGB_PHOTOMETRIC or (
         page.photometric == YCBCR_PHOTOMETRIC and page.compression == JPEG
     )
@@ -154,6 +177,7 @@ def _jpeg_decoder(page: Any) -> Decode:
     colours = "RGB" if page.photometric == RGB_PHOTOMETRIC else "YCBCR"
 
     def decode(data: bytes, index: int, out: RGB | None) -> RGB:
+        check_claim(data)
         segment: RGB = imagecodecs.jpeg8_decode(
             data, tables=tables, colorspace=colours, outcolorspace="RGB", out=out
         )
