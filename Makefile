@@ -37,6 +37,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.reading --json
 	$(BIN)/python -m benchmarks.embedding --json
 	$(BIN)/python -m benchmarks.retrieval --json
+	.ci/window $(BIN)/python -m benchmarks.stalls --json
 
 screenshots: $(READY)
 	.ci/window $(BIN)/python docs/screenshots.py $(if $(SLIDE),"$(SLIDE)")
