@@ -34,7 +34,7 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     -------
     callable or None
         Reads the files; ``None`` if one of them is a TIFF but no slide (not RGB, or small and in
-        one piece), so that napari asks another reader.
+        one piece) or a folder but no OME-Zarr in RGB, so that napari asks another reader.
     """
     return read_slides if all(_may_be_slide(Path(each)) for each in _each(path)) else None
 
@@ -77,6 +77,8 @@ def _each(path: Paths) -> list[str]:
 
 
 def _may_be_slide(path: Path) -> bool:
+    if path.is_dir():
+        return is_slide_zarr(path)
     return path.suffix.lower() not in _TIFF or not path.is_file() or is_slide_tiff(path)
 
 
@@ -98,3 +100,14 @@ def is_slide_tiff(path: Path) -> bool:
         return True
     except OSError as error:
         raise SlideError(f"{path} cannot be read: {error.strerror}. Check its rights.") from error
+
+
+def is_slide_zarr(path: Path) -> bool:
+    """Tell OME-Zarr images of three 8-bit channels from other folders."""
+    from .backends.ome_zarr import OmeZarrBackend
+
+    try:
+        OmeZarrBackend(path).close()
+    except SlideError:
+        return False
+    return True

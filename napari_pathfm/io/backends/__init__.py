@@ -8,6 +8,7 @@ from pathlib import Path
 from ...core.slide import SlideError
 from .base import Backend, TruncatedSlideError
 from .dicom import DicomBackend
+from .ome_zarr import SUFFIX, OmeZarrBackend
 from .openslide import OpenSlideBackend
 from .plain import PlainBackend
 from .retiled import RetiledBackend
@@ -19,8 +20,9 @@ BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "retiled": RetiledBackend,
     "openslide": OpenSlideBackend,
     "plain": PlainBackend,
+    "ome-zarr": OmeZarrBackend,
 }
-"""In the order in which they are tried."""
+"""In the order in which they are tried; the last is for folders, the others are for files."""
 
 
 def open_backend(path: Path, name: str | None = None) -> Backend:
@@ -41,7 +43,7 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
     if name is not None and name not in BACKENDS:
         raise SlideError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
     reasons = []
-    for key in [name] if name else BACKENDS:
+    for key in [name] if name else _suitable(path):
         try:
             return BACKENDS[key](path)
         except TruncatedSlideError as error:
@@ -54,8 +56,14 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
     )
 
 
+def _suitable(path: Path) -> list[str]:
+    return [name for name in BACKENDS if (name == OmeZarrBackend.name) == path.is_dir()]
+
+
 def _check_file(path: Path) -> None:
     if path.is_dir():
+        if path.suffix.lower() == SUFFIX:
+            return
         raise SlideError(f"{path} is a folder. Choose the slide file in it.")
     if not path.exists():
         raise SlideError(f"There is no file {path}. Check the path, or mount the drive it is on.")
