@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from napari import Viewer
-from qtpy.QtWidgets import QDockWidget, QWidget
 
 from .dock import PathFMDock, PathFMMap
+from .docking import open_docked
+from .navigator import open_navigator
+from .properties import open_properties
 from .workspace import workspace
-
-MENU_NAME = "{} (PathFM)"
-"""napari's plugin menu knows a dock by this name, and ticks it there."""
 
 TALL = 900
 """A window less high than this has no room for the map below the steps."""
-
-W = TypeVar("W", bound=QWidget)
 
 
 def open_dock(viewer: Viewer) -> PathFMDock:
     """Open the dock with the steps, or bring it to the front; the slide that is there is ready."""
     workspace(viewer).enter()
-    return _open(viewer, PathFMDock, "PathFM")
+    return open_docked(viewer, PathFMDock, "PathFM")
 
 
 def open_map(viewer: Viewer) -> PathFMMap:
     """Open the map of the embeddings, or bring it to the front."""
     tall = viewer.window.geometry()[3] >= TALL
-    return _open(viewer, PathFMMap, "PathFM map", "right" if tall else "bottom")
+    return open_docked(viewer, PathFMMap, "PathFM map", "right" if tall else "bottom")
+
+
+def show_navigator(viewer: Viewer) -> None:
+    """Open the navigator."""
+    open_navigator(viewer)
 
 
 def segment_here(viewer: Viewer) -> None:
@@ -54,14 +54,26 @@ def export_training_data(viewer: Viewer) -> None:
     dock.steps.ask_for(dock.export)
 
 
-def _open(viewer: Viewer, kind: type[W], title: str, area: str = "right") -> W:
-    for widget in viewer.window.dock_widgets.values():
-        if isinstance(widget, kind):
-            dock = widget.parent()
-            if isinstance(dock, QDockWidget):
-                dock.show()
-                dock.raise_()
-            return widget
-    made = kind(viewer)
-    viewer.window.add_dock_widget(made, name=MENU_NAME.format(title), area=area)
-    return made
+def show_properties(viewer: Viewer) -> None:
+    """Show what the file says of the slide."""
+    open_properties(workspace(viewer))
+
+
+def rule(viewer: Viewer) -> None:
+    """Draw a line that says how long it is."""
+    workspace(viewer).measuring.rule()
+
+
+def mark(viewer: Viewer) -> None:
+    """Set points on the slide."""
+    workspace(viewer).measuring.mark()
+
+
+def show_haematoxylin(viewer: Viewer) -> None:
+    """Show haematoxylin alone, or no more."""
+    workspace(viewer).stains.toggle("haematoxylin")
+
+
+def show_eosin(viewer: Viewer) -> None:
+    """Show eosin alone, or no more."""
+    workspace(viewer).stains.toggle("eosin")

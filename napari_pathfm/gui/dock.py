@@ -7,16 +7,18 @@ from pathlib import Path
 from napari import Viewer
 from qtpy.QtCore import QMimeData
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from .embed_panel import EmbedPanel
 from .explore_panel import ExplorePanel
 from .export_panel import ExportPanel
 from .job_bar import JobBar
+from .magnification import MagnificationBar
 from .map_dock import MapDock
 from .segment_panel import SegmentPanel
 from .slide_panel import SlidePanel
 from .steps import Steps
+from .view_menu import ViewMenu
 from .workspace import workspace
 
 WIDTH = 370
@@ -45,8 +47,14 @@ class PathFMDock(QWidget):
             ("Export", self.export),
         ):
             self.steps.add(title, panel)
+        self.magnification = MagnificationBar(place.magnification, session, place.watch)
+        self.view_menu = ViewMenu(place)
         self.jobs = JobBar(runner)
         column = QVBoxLayout(self)
+        top = QHBoxLayout()
+        top.addWidget(self.magnification, 1)
+        top.addWidget(self.view_menu)
+        column.addLayout(top)
         column.addWidget(self.steps, 1)
         column.addWidget(self.jobs)
         self.setMinimumWidth(WIDTH)

@@ -73,6 +73,8 @@ class SlideLayers(QObject):
         super().__init__(parent)
         self._viewer, self._session = viewer, session
         self._views: dict[str, tuple[Any, float]] = {}
+        # A slide is as bright as napari's bar.
+        viewer.canvas.overlays.scale_bar.box = True
         # A layer that is hidden while napari still adds another one makes OpenGL crash.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -151,6 +153,7 @@ class SlideLayers(QObject):
         if slide is not None:
             self._use_units(slide)
         self._session.show_slide(slide)
+        self._viewer.canvas.overlays.scale_bar.visible = slide is not None
         self._soon.start()
 
     def _show_alone(self) -> None:

@@ -74,9 +74,15 @@ class Sharpener(QObject):
             slide = slide_of(layer)
             if slide is None or layer not in self._viewer.layers:
                 continue
-            layer.refresh(thumbnail=False, highlight=False, extent=False)
+            for shown in self._fed_by(_loader(layer)):
+                shown.refresh(thumbnail=False, highlight=False, extent=False)
             y, x = position / slide_scale(slide)
             _loader(layer).focus = (float(y), float(x))
+
+    def _fed_by(self, loader: SegmentLoader) -> list[Layer]:
+        # The slide and the stains of it.
+        layers = self._viewer.layers
+        return [one for one in layers if one.metadata.get("pathfm", {}).get("loader") is loader]
 
 
 def _loader(layer: Layer) -> SegmentLoader:

@@ -23,12 +23,16 @@ from ..io.samples import Sample, sample_slide_job
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
+from .camera import CameraWatch
 from .layers import SlideLayers
+from .magnification import Magnification
+from .measure import Measuring
 from .overlays import Overlays
 from .picking import Picker
 from .prompting import Prompting
 from .runner import Runner
 from .sharpen import keep_sharp
+from .stain_layers import StainLayers
 from .warm_up import make_units, warm_up
 
 SWITCH_SECONDS = 0.001
@@ -96,8 +100,12 @@ class Workspace(QObject):
         self.session.events.grid.connect(self._on_grid)
         self.session.events.classes.connect(self._on_classes)
         self.sharpener = keep_sharp(viewer)
+        self.watch = CameraWatch(viewer, self)
+        self.measuring = Measuring(viewer, self.session, self.watch, self)
+        self.magnification = Magnification(viewer, self.session, self)
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
+        self.stains = StainLayers(viewer, self.session, self.layers, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)

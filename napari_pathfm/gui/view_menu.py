@@ -1,0 +1,48 @@
+"""What helps to look at a slide, in one menu: panels stay as they are."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QMenu, QToolButton, QWidget
+
+from .follow import follow
+from .navigator import open_navigator
+from .properties import open_properties
+from .workspace import Workspace
+
+
+class ViewMenu(QToolButton):
+    """Opens the navigator, the properties, rulers, points and stains of a slide."""
+
+    def __init__(self, place: Workspace, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._place = place
+        self.setText("View")
+        self.setToolTip("Navigator, properties, ruler, points, stains")
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        menu.addAction("Navigator", self._navigate)
+        menu.addAction("Slide properties…", self._tell_properties)
+        menu.addSeparator()
+        menu.addAction("Ruler", place.measuring.rule)
+        menu.addAction("Points", place.measuring.mark)
+        menu.addSeparator()
+        menu.addAction("Haematoxylin alone", self._haematoxylin)
+        menu.addAction("Eosin alone", self._eosin)
+        self.setMenu(menu)
+        follow(self, (place.session.events.slide, self._on_slide))
+        self._on_slide()
+
+    def _navigate(self) -> None:
+        open_navigator(self._place.viewer)
+
+    def _tell_properties(self) -> None:
+        open_properties(self._place)
+
+    def _haematoxylin(self) -> None:
+        self._place.stains.toggle("haematoxylin")
+
+    def _eosin(self) -> None:
+        self._place.stains.toggle("eosin")
+
+    def _on_slide(self) -> None:
+        self.setEnabled(self._place.session.slide is not None)
