@@ -6,6 +6,8 @@ import hashlib
 from pathlib import Path
 
 from ..core.slide import SlideError
+from .backends.ranges import open_ranges
+from .backends.remote import RemotePath, slide_path
 
 BLOCK = 64 * 1024
 BLOCKS = 32
@@ -22,18 +24,16 @@ def fingerprint(path: str | Path) -> str:
     SlideError
         The file cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    if Path(path).is_dir():
-        for part in _spread([each for each in sorted(Path(path).rglob("*")) if each.is_file()]):
+    path, digest = slide_path(path), hashlib.blake2b(digest_size=8)
+    if not isinstance(path, RemotePath) and path.is_dir():
+        for part in _spread([each for each in sorted(path.rglob("*")) if each.is_file()]):
             digest.update(f"{part.relative_to(path).as_posix()} {fingerprint(part)}".encode())
         return digest.hexdigest()
     try:
-        size = Path(path).stat().st_size
-        digest.update(str(size).encode())
-        with Path(path).open("rb") as file:
-            for start in _starts(size):
-                file.seek(start)
-                digest.update(file.read(BLOCK))
+        file = open_ranges(path)
+        digest.update(str(file.size).encode())
+        for start in _starts(file.size):
+            digest.update(file.read(start, BLOCK))
     except OSError as error:
         raise SlideError(f"{path} cannot be read ({error.strerror}).") from error
     return digest.hexdigest()

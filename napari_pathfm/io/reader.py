@@ -16,6 +16,7 @@ from ..core.tiles import TileGrid
 from .backends import open_backend
 from .backends.base import Backend
 from .backends.pyramid import PyramidBackend
+from .backends.remote import slide_path
 from .cache import SegmentCache, shared_cache
 from .fingerprint import fingerprint
 from .regions import assemble, resize
@@ -30,6 +31,7 @@ def open_slide(
     Parameters
     ----------
     path : str or Path
+        A file, a ``.zarr`` folder, or the ``https://`` or ``s3://`` URL of a tiled TIFF.
     mpp : float, optional
         Micrometres per level-0 pixel, where the file does not say it or is wrong.
     backend : str, optional
@@ -40,7 +42,7 @@ def open_slide(
     SlideError
         There is no such file, or it is no slide; the message says what to do.
     """
-    path = Path(path).expanduser()
+    path = slide_path(path)
     return SlideReader(path, open_backend(path, backend), mpp=mpp)
 
 

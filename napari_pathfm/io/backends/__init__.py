@@ -11,6 +11,7 @@ from .dicom import DicomBackend
 from .ome_zarr import SUFFIX, OmeZarrBackend
 from .openslide import OpenSlideBackend
 from .plain import PlainBackend
+from .remote import RemotePath, RemoteSlideError
 from .retiled import RetiledBackend
 from .tifffile import TifffileBackend
 
@@ -39,13 +40,18 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
     SlideError
         None of them reads it; the message names the reason of each.
     """
-    _check_file(path)
+    if not isinstance(path, RemotePath):
+        _check_file(path)
+    elif name not in (None, TifffileBackend.name):
+        raise SlideError(f"the backend {name!r} reads files only; download {path.name} first")
     if name is not None and name not in BACKENDS:
         raise SlideError(f"there is no backend {name!r}; choose one of {', '.join(BACKENDS)}")
     reasons = []
     for key in [name] if name else _suitable(path):
         try:
             return BACKENDS[key](path)
+        except RemoteSlideError:
+            raise
         except TruncatedSlideError as error:
             raise SlideError(f"{path.name} cannot be opened: {error}") from error
         except SlideError as error:
@@ -57,6 +63,8 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
 
 
 def _suitable(path: Path) -> list[str]:
+    if isinstance(path, RemotePath):
+        return [TifffileBackend.name]
     return [name for name in BACKENDS if (name == OmeZarrBackend.name) == path.is_dir()]
 
 

@@ -6,6 +6,8 @@ import os
 import threading
 from pathlib import Path
 
+from .remote import RemoteFile, RemotePath
+
 
 class LocalFile:
     """Bytes of a file by offset, from any thread; closed when the last user has let go.
@@ -36,3 +38,8 @@ class LocalFile:
         with self._lock:  # Windows has no pread
             os.lseek(self._fd, offset, os.SEEK_SET)
             return os.read(self._fd, count)
+
+
+def open_ranges(path: Path) -> LocalFile | RemoteFile:
+    """Open a file of this computer or of the network."""
+    return RemoteFile(path) if isinstance(path, RemotePath) else LocalFile(path)

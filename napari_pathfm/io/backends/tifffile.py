@@ -23,7 +23,8 @@ from .base import (
     white_outside,
 )
 from .codecs import check_claim
-from .ranges import LocalFile
+from .ranges import LocalFile, open_ranges
+from .remote import RemoteFile, network_errors, storage_options
 from .tiff import Complaints, Decode, check_complete, ome_mpp, page_decoder
 
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
@@ -60,12 +61,10 @@ class TifffileBackend:
     name = "tifffile"
 
     def __init__(self, path: Path) -> None:
-        import tiffslide
-
         self._path = self.content = path
         try:
-            self._file: LocalFile | None = LocalFile(path)
-            with Complaints() as complaints, tiffslide.TiffSlide(path) as slide:
+            self._file: LocalFile | RemoteFile | None = open_ranges(path)
+            with network_errors(path), Complaints() as complaints, self._tiffslide() as slide:
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
                 self._pages = [_describe(page) for page in pages]
@@ -102,10 +101,8 @@ class TifffileBackend:
 
     def associated(self, name: str) -> RGB:
         """See :meth:`Backend.associated`."""
-        import tiffslide
-
         try:
-            with tiffslide.TiffSlide(self._path) as slide:
+            with network_errors(self._path), self._tiffslide() as slide:
                 if name not in slide.associated_images:
                     raise KeyError(name)
                 return self._associated(slide.associated_images, name)
@@ -127,6 +124,11 @@ class TifffileBackend:
     def close(self) -> None:
         """See :meth:`Backend.close`; a thread that is just reading finishes first."""
         self._file = None
+
+    def _tiffslide(self) -> Any:
+        import tiffslide
+
+        return tiffslide.TiffSlide(self._path, storage_options=storage_options(self._path))
 
 
 def _level_pages(slide: Any, facts: dict[str, Any]) -> list[Any]:
