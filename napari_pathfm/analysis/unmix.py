@@ -15,7 +15,7 @@ STAINS: dict[str, tuple[float, float, float]] = {
 }
 """Optical density of each in red, green and blue (Ruifrok and Johnston 2001)."""
 
-DENSEST = 1.5
+DENSEST = 3.0
 """Optical density (natural logarithm) of a stain that is shown as 255."""
 
 

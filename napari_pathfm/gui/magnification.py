@@ -116,7 +116,8 @@ class MagnificationBar(QWidget):
 
     def update_text(self) -> None:
         """Show the present magnification."""
-        self.shown.setText(self._magnification.text())
+        text = self._magnification.text()
+        self.shown.setText(f"now {text}" if text else "")
 
     def _on_clicked(self, step: int) -> None:
         self._magnification.step(step)

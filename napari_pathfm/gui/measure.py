@@ -86,6 +86,7 @@ class Measuring(QObject):
             name=RULER,
             edge_color=COLOR,
             edge_width=self._width(slide),
+            opacity=1.0,
             features={"length": np.array([], object)},
             feature_defaults={"length": ""},
             text={

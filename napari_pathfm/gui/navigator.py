@@ -28,6 +28,9 @@ from .workspace import workspace
 
 THUMBNAIL_PX = 512
 COLOR = QColor("#d55e00")
+HIGHEST_PX = 200
+"""The list of layers above it needs the rest."""
+
 LEAST_PX = 6
 """The rectangle is drawn at least so large, however small a part of the slide is shown."""
 
@@ -53,7 +56,8 @@ class Navigator(QWidget):
         self._scaled: QPixmap | None = None
         self._drawn = QRect()
         self.setMinimumHeight(120)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        self.setMaximumHeight(HIGHEST_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.setToolTip("Click or drag to move the view")
         self.setCursor(Qt.CursorShape.CrossCursor)
         place.watch.moved.connect(self.update_view)

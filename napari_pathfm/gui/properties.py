@@ -21,7 +21,7 @@ from ..core.slide import RGB, Slide, SlideError
 from . import notify
 from .workspace import Workspace
 
-IMAGE_PX = 400
+IMAGE_PX = 260
 HARMLESS = ("thumbnail",)
 """Associated images that show tissue alone, and so no more than the slide does."""
 
@@ -57,6 +57,7 @@ class PropertiesDialog(QDialog):
         self.table = _table(facts_of(slide))
         column = QVBoxLayout(self)
         column.addWidget(self.search)
+        self.table.setMinimumHeight(200)
         column.addWidget(self.table, 1)
         self.image_buttons: dict[str, QPushButton] = {}
         self.images: dict[str, QLabel] = {}

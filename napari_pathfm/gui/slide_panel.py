@@ -71,8 +71,8 @@ class SlidePanel(QWidget):
         self.mpp.setKeyboardTracking(False)
         self.mpp.setToolTip("Size of a level-0 pixel: about 0.25 for a 40x scan, 0.5 for 20x")
         self.ask_mpp = QLabel(
-            "This slide does not say how large a pixel is. Enter it once (0.25 for a 40x scan, "
-            "0.5 for 20x); until then sizes are in pixels."
+            "This slide does not say how large a pixel is, or nothing that can be true. Enter it "
+            "once (0.25 for a 40x scan, 0.5 for 20x); until then sizes are in pixels."
         )
         self.ask_mpp.setWordWrap(True)
         self.ask_mpp.setStyleSheet("color: #e69f00")

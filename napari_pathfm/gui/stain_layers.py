@@ -19,8 +19,8 @@ from .follow import follow
 from .layers import SlideLayers, slide_transform
 
 COLORS = {"haematoxylin": "#3b2a8c", "eosin": "#d6336c"}
-BRIGHTEST = 180
-"""Upper contrast limit to begin with; 255 is darker than most nuclei are."""
+BRIGHTEST = 200
+"""Upper contrast limit to begin with; few nuclei are darker."""
 
 
 class StainLevel:
@@ -89,7 +89,7 @@ class StainLayers(QObject):
             multiscale=True,
             rgb=False,
             colormap=Colormap(["white", COLORS[stain]], name=f"pathfm {stain}"),
-            contrast_limits=(0, 255),
+            contrast_limits=(0, 255),  # the range of the slider
             metadata={"pathfm": {"overlay": True, "stain": stain, **_loader(image)}},
             **slide_transform(slide),
         )

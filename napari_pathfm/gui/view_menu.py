@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from .follow import follow
 from .navigator import open_navigator
@@ -10,7 +10,7 @@ from .properties import open_properties
 from .workspace import Workspace
 
 
-class ViewMenu(QToolButton):
+class ViewMenu(QPushButton):
     """Opens the navigator, the properties, rulers, points and stains of a slide."""
 
     def __init__(self, place: Workspace, parent: QWidget | None = None) -> None:
@@ -18,7 +18,6 @@ class ViewMenu(QToolButton):
         self._place = place
         self.setText("View")
         self.setToolTip("Navigator, properties, ruler, points, stains")
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         menu.addAction("Navigator", self._navigate)
         menu.addAction("Slide properties…", self._tell_properties)

@@ -247,7 +247,7 @@ class Workspace(QObject):
             if not project.read_only:
                 project.add_slide(slide)
             known = project.mpp(slide.id)
-            if slide.mpp is None and known is not None and isinstance(slide, SlideReader):
+            if known not in (None, slide.mpp) and isinstance(slide, SlideReader):
                 self._replace(slide.with_mpp(known))
                 return
             self.session.annotations = AnnotationLayer.open(

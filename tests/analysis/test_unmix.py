@@ -27,8 +27,8 @@ def test_a_stain_is_found_and_the_other_is_not(stain: str) -> None:
 
 def test_a_mixture_is_taken_apart() -> None:
     pixel = stained(haematoxylin=0.5, eosin=0.8)
-    assert int(unmix(pixel, "haematoxylin")[0, 0]) == pytest.approx(0.5 * 170, abs=4)
-    assert int(unmix(pixel, "eosin")[0, 0]) == pytest.approx(0.8 * 170, abs=4)
+    assert int(unmix(pixel, "haematoxylin")[0, 0]) == pytest.approx(0.5 * 255 / DENSEST, abs=4)
+    assert int(unmix(pixel, "eosin")[0, 0]) == pytest.approx(0.8 * 255 / DENSEST, abs=4)
 
 
 def test_glass_has_none_and_black_does_not_overflow() -> None:

@@ -39,7 +39,7 @@ def test_each_key_shows_its_magnification(opened: Window) -> None:
         opened.driver.press_key(str(number), CTRL)
         assert screen_mpp(opened) == pytest.approx(10 / step)
         opened.driver.idle(0.15)
-        assert bar.shown.text() == f"{step}×"
+        assert bar.shown.text() == f"now {step}×"
 
 
 def test_keys_do_not_choose_classes(opened: Window) -> None:
@@ -81,7 +81,7 @@ def test_the_text_changes_rarely_while_the_view_moves(opened: Window) -> None:
         opened.driver.idle(0.01)
     opened.driver.idle(0.15)
     assert 2 <= len(heard) <= (time.perf_counter() - start) * 10 + 1
-    assert opened.dock.magnification.shown.text() == opened.place.magnification.text()
+    assert opened.dock.magnification.shown.text() == f"now {opened.place.magnification.text()}"
 
 
 def test_a_slide_without_mpp_is_in_pixels(window: Window, tmp_path: Path) -> None:

@@ -243,6 +243,31 @@ def test_mpp_is_asked_for_once_and_kept(window: Window, synthetic: Path, tmp_pat
     assert window.session.slide.mpp == 0.25
 
 
+def test_an_absurd_mpp_is_asked_for_and_a_wrong_one_can_be_changed_for_good(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    import tifffile
+
+    rgb = open_slide(synthetic).read(0, 1000, 1000, 512, 512)
+    project, absurd, wrong = tmp_path / "project", tmp_path / "dpi.tif", tmp_path / "wrong.tif"
+    facts = {"tile": (256, 256), "photometric": "rgb"}
+    tifffile.imwrite(absurd, rgb, resolution=(72, 72), resolutionunit="inch", **facts)
+    tifffile.imwrite(wrong, 255 - rgb, resolution=(1e4, 1e4), resolutionunit="centimeter", **facts)
+    window.open(absurd, project)
+    assert window.session.slide.mpp is None
+    assert not window.dock.slide.ask_mpp.isHidden()
+    window.place.open(wrong)
+    window.driver.wait(lambda: window.session.slide.name == "wrong", "the other slide", 30)
+    assert window.session.slide.mpp == 1
+    assert window.dock.slide.ask_mpp.isHidden()
+    window.dock.slide.mpp.setValue(0.5)
+    window.driver.wait(lambda: window.session.annotations is not None, "the slide anew", 30)
+    window.viewer.layers.remove(window.place.layers.layer(window.session.slide))
+    window.place.open(wrong)
+    window.driver.wait(lambda: window.session.slide.name == "wrong", "the slide again", 30)
+    window.driver.wait(lambda: window.session.slide.mpp == 0.5, "what the user said", 30)
+
+
 def test_a_region_is_drawn_on_one_layer_however_often_it_is_asked_for(
     window: Window, synthetic: Path, tmp_path: Path
 ) -> None:
