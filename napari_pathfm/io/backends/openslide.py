@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.slide import RGB, SlideError
+from ...core.slide import RGB, Level, SlideError
 from ...core.tiles import to_slide
-from .base import FILE_ERRORS, believable_mpp, make_levels, on_white
+from .base import FILE_ERRORS, believable_mpp, make_levels, on_white, white_outside
 
 SEGMENT = 512
 
@@ -20,6 +22,9 @@ class OpenSlideBackend:
 
     Where a level's downsample is not a whole number, OpenSlide can only be asked for the nearest
     level-0 pixel, so its pixels there lie up to half a pixel off.
+
+    Where the file says which part of the glass was scanned (bounds, in MIRAX and Leica files), the
+    slide is that part and its corner is ``(0, 0)``, as in QuPath.
 
     Parameters
     ----------
@@ -38,9 +43,15 @@ class OpenSlideBackend:
         self._lock = threading.Lock()
         self._slide: Any = self._open()
         slide = self._slide
-        shapes = [(height, width) for width, height in slide.level_dimensions]
-        self.levels = make_levels(shapes, [(SEGMENT, SEGMENT)] * len(shapes))
         self.properties = dict(slide.properties)
+        shapes = [(height, width) for width, height in slide.level_dimensions]
+        self._y, self._x, height, width = _scanned(self.properties, *shapes[0])
+        self.levels = make_levels(shapes, [(SEGMENT, SEGMENT)] * len(shapes))
+        if (height, width) != shapes[0]:
+            self.levels = tuple(
+                replace(level, shape=(_shrunk(height, level), _shrunk(width, level)))
+                for level in self.levels
+            )
         self.mpp = believable_mpp(
             self.properties.get("openslide.mpp-y"), self.properties.get("openslide.mpp-x")
         )
@@ -59,14 +70,15 @@ class OpenSlideBackend:
         import openslide
 
         slide = self._opened()
-        downsample = self.levels[level].downsample
-        place = (to_slide(col * SEGMENT, downsample), to_slide(row * SEGMENT, downsample))
+        where = self.levels[level]
+        y, x = (to_slide(number * SEGMENT, where.downsample) for number in (row, col))
+        place = self._x + x, self._y + y
         try:
             image = slide.read_region(place, level, (SEGMENT, SEGMENT))
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
             self._reopen(slide)
             raise SlideError(f"OpenSlide cannot read there ({error})") from error
-        return on_white(np.asarray(image))
+        return white_outside(on_white(np.asarray(image)), where, row, col)
 
     def associated(self, name: str) -> RGB:
         """See :meth:`Backend.associated`."""
@@ -96,3 +108,19 @@ class OpenSlideBackend:
         with self._lock:
             if self._slide is broken:
                 self._slide = self._open()
+
+
+def _scanned(facts: Mapping[str, str], height: int, width: int) -> tuple[int, int, int, int]:
+    """Return ``(y, x, height, width)`` of what was scanned, in pixels of the file's level 0."""
+    try:
+        y, x, h, w = (
+            int(facts[f"openslide.bounds-{key}"]) for key in ("y", "x", "height", "width")
+        )
+    except (KeyError, ValueError):
+        return 0, 0, height, width
+    inside = 0 <= y < y + h <= height and 0 <= x < x + w <= width
+    return (y, x, h, w) if inside else (0, 0, height, width)
+
+
+def _shrunk(side: int, level: Level) -> int:
+    return max(1, int(side / level.downsample))
