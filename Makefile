@@ -28,9 +28,10 @@ headless-test: $(READY)
 window-test: $(READY)
 	.ci/window $(BIN)/python -m pytest tests/gui
 
-# What takes too long for every run: two hundred kills, compilations.
+# What takes too long for every run: two hundred kills, thousands of damaged slides, compilations.
 soak: $(READY)
 	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py
+	PATHFM_FUZZ=2500 $(NO_QT) tests/io/test_fuzz.py
 	$(NO_QT) -m soak tests --ignore=tests/gui
 
 bench: $(READY)

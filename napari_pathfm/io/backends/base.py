@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,8 @@ FILE_ERRORS = (
 LARGEST_SIDE = 2**20
 """Pixels: a whole glass of 76 mm at 0.1 um is 760,000 long. Whatever claims more is damaged."""
 
-LARGEST_ASSOCIATED = 64_000_000
-"""Pixels of a label, macro or thumbnail, which are decoded as a whole."""
+LARGEST_ASSOCIATED = 200_000_000
+"""Values of a label, macro or thumbnail, which are decoded as a whole."""
 
 
 class TruncatedSlideError(SlideError):
@@ -127,7 +128,7 @@ def believable_mpp(*values: object) -> float | None:
     return sum(numbers) / len(numbers)
 
 
-def check_associated(name: str, height: int, width: int) -> None:
+def check_associated(name: str, *shape: int) -> None:
     """Make sure that a label, macro or thumbnail can be held in memory.
 
     Raises
@@ -135,8 +136,9 @@ def check_associated(name: str, height: int, width: int) -> None:
     SlideError
         It claims to be larger.
     """
-    if not 0 < height * width <= LARGEST_ASSOCIATED:
-        raise SlideError(f"the {name} image claims to be {height} x {width} pixels large")
+    if not 0 < math.prod(shape) <= LARGEST_ASSOCIATED:
+        claim = " x ".join(map(str, shape))
+        raise SlideError(f"the {name} image claims to be {claim} values large")
 
 
 def white_outside(segment: RGB, level: Level, row: int, col: int) -> RGB:

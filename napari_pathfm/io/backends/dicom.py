@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...core.slide import RGB, SlideError
-from .base import FILE_ERRORS, believable_mpp, make_levels, white_outside
+from .base import FILE_ERRORS, believable_mpp, check_associated, make_levels, white_outside
+from .codecs import check_claim
 
 PREAMBLE = 128
 MAGIC = b"DICM"
@@ -57,6 +58,7 @@ class DicomBackend:
             raise SlideError(f"{self._path.name} is closed")
         where = self.levels[level]
         try:
+            _check_claim(self._levels[level], row, col)
             tile = self._levels[level].get_tile(Point(col, row), crop_to_image_boundary=False)
             segment = np.asarray(tile)
             if segment.shape != (*where.tile_shape, 3) or segment.dtype != np.uint8:
@@ -72,8 +74,11 @@ class DicomBackend:
             raise KeyError(name)
         if self._slide is None:
             raise SlideError(f"{self._path.name} is closed")
+        of_name = self._slide.labels if name == "label" else self._slide.overviews
         read = self._slide.read_label if name == "label" else self._slide.read_overview
         try:
+            for image in of_name:
+                _check_claims(name, image)
             return np.asarray(read().convert("RGB"))
         except _errors() as error:
             raise SlideError(f"{self._path.name}: its {name} image is damaged ({error})") from error
@@ -115,6 +120,20 @@ def _facts(path: Path) -> tuple[str | None, int]:
         return None, 0
 
 
+def _check_claims(name: str, image: Any) -> None:
+    check_associated(name, image.size.height, image.size.width, 3)
+    tiles = image.tiled_size
+    for number in range(tiles.height * tiles.width):
+        _check_claim(image, *divmod(number, tiles.width))
+
+
+def _check_claim(image: Any, row: int, col: int) -> None:
+    # wsidicom decodes whatever a tile claims to be (it would even do so here, to crop it).
+    from wsidicom.geometry import Point
+
+    check_claim(image.get_encoded_tile(Point(col, row), crop_to_image_boundary=False))
+
+
 def _open(files: list[Path]) -> Any:
     from wsidicom import WsiDicom
 
@@ -126,11 +145,12 @@ def _open(files: list[Path]) -> Any:
 
 def _errors() -> tuple[type[Exception], ...]:
     """What wsidicom raises where a file is not what it expects; its errors have no parent."""
+    from PIL.Image import DecompressionBombError
     from wsidicom import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     theirs = [kind for kind in kinds if issubclass(kind, Exception)]
-    return (EOFError, StopIteration, *theirs, *FILE_ERRORS)
+    return (EOFError, StopIteration, DecompressionBombError, *theirs, *FILE_ERRORS)
 
 
 def _properties(path: Path) -> dict[str, str]:

@@ -12,7 +12,15 @@ import numpy as np
 
 from ...core.slide import RGB, Level, SlideError
 from ...core.tiles import to_slide
-from .base import FILE_ERRORS, believable_mpp, make_levels, on_white, white_outside
+from .base import (
+    FILE_ERRORS,
+    believable_mpp,
+    check_associated,
+    make_levels,
+    on_white,
+    white_outside,
+)
+from .codecs import LARGEST_PIECE
 
 SEGMENT = 512
 
@@ -52,6 +60,7 @@ class OpenSlideBackend:
                 replace(level, shape=(_shrunk(height, level), _shrunk(width, level)))
                 for level in self.levels
             )
+        self._check_claims()
         self.mpp = believable_mpp(
             self.properties.get("openslide.mpp-y"), self.properties.get("openslide.mpp-x")
         )
@@ -64,6 +73,18 @@ class OpenSlideBackend:
             return openslide.OpenSlide(self._path)
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
             raise SlideError(f"OpenSlide cannot read it ({error})") from error
+
+    def _check_claims(self) -> None:
+        # OpenSlide decodes its tiles and associated images as a whole, and where there is not
+        # enough memory for what they claim to be, it ends the process.
+        for level in range(len(self.levels)):
+            height, width = self._size(f"openslide.level[{level}].tile-")
+            if height * width > LARGEST_PIECE:
+                raise SlideError(f"its tiles claim to be {height} x {width} pixels large")
+
+    def _size(self, key: str) -> tuple[int, int]:
+        height, width = (int(self.properties.get(key + side, 0)) for side in ("height", "width"))
+        return height, width
 
     def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         """See :meth:`Backend.segment`."""
@@ -87,6 +108,7 @@ class OpenSlideBackend:
         slide = self._opened()
         if name not in self.associated_images:
             raise KeyError(name)
+        check_associated(name, *self._size(f"openslide.associated.{name}."), 4)
         try:
             return on_white(np.asarray(slide.associated_images[name].convert("RGBA")))
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:

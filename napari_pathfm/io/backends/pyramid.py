@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...core.slide import RGB, Level
+from ...core.slide import RGB, Level, SlideError
 from .base import Backend, white, white_outside
 
 COARSEST = 1024
 """Levels are added until the longer side is at most this, in pixels."""
+
+MOST_WITHOUT_LEVELS = 2**34
+"""Pixels of a slide whose coarser levels can still be made here: minutes of decoding."""
 
 Segment = Callable[[int, int, int], RGB]
 
@@ -27,11 +30,22 @@ class PyramidBackend:
         The slide as it is stored.
     segment : callable
         ``segment(level, row, col)`` through the cache, for the finer segments that are averaged.
+
+    Raises
+    ------
+    SlideError
+        It has so many pixels and so few levels that nobody can look at the whole of it.
     """
 
     def __init__(self, backend: Backend, segment: Segment) -> None:
         self._backend, self._segment = backend, segment
         self._stored = len(backend.levels)
+        height, width = backend.levels[-1].shape
+        if height * width > MOST_WITHOUT_LEVELS:
+            raise SlideError(
+                f"its coarsest level claims to be {height} x {width} pixels large: too many to be "
+                "shown. Save it as a pyramid, or copy it again if it should be one."
+            )
         self.name, self.content = backend.name, backend.content
         self.levels = backend.levels + tuple(missing_levels(backend.levels[-1]))
         self.mpp = backend.mpp

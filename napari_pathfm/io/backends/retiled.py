@@ -21,6 +21,7 @@ from ...core.slide import RGB, Level, SlideError
 from ..cache import SegmentCache
 from ..regions import assemble
 from .base import FILE_ERRORS, believable_mpp, make_levels, on_white, white
+from .chain import check_chain
 from .ranges import LocalFile
 from .tiff import Complaints, Decode, check_complete, page_decoder, tiff_mpp
 
@@ -92,6 +93,7 @@ class RetiledBackend:
         _leave_to_openslide(path)
         try:
             self._file: LocalFile | None = LocalFile(path)
+            check_chain(self._file)
             with Complaints() as complaints, tifffile.TiffFile(path) as tiff:
                 series = tiff.series[0]
                 self._stored = [_describe(level) for level in series.levels]

@@ -22,6 +22,7 @@ from .base import (
     white,
     white_outside,
 )
+from .chain import check_chain
 from .codecs import check_claim
 from .ranges import LocalFile, open_ranges
 from .remote import RemoteFile, network_errors, storage_options
@@ -64,6 +65,7 @@ class TifffileBackend:
         self._path = self.content = path
         try:
             self._file: LocalFile | RemoteFile | None = open_ranges(path)
+            check_chain(self._file)
             with network_errors(path), Complaints() as complaints, self._tiffslide() as slide:
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
@@ -103,7 +105,7 @@ class TifffileBackend:
         """See :meth:`Backend.associated`."""
         try:
             with network_errors(self._path), self._tiffslide() as slide:
-                if name not in slide.associated_images:
+                if name not in self.associated_images:  # asking tiffslide would decode it
                     raise KeyError(name)
                 return self._associated(slide.associated_images, name)
         except KeyError:
@@ -114,7 +116,7 @@ class TifffileBackend:
     def _associated(self, images: Any, name: str) -> RGB:
         # tifffile decodes whatever its pieces claim to be.
         series = images.series_map[name]
-        check_associated(name, *series.shape[:2])
+        check_associated(name, *series.shape)
         for page in series.pages:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 if self._file is not None:
