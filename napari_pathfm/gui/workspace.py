@@ -132,6 +132,9 @@ class Workspace(QObject):
 
     def open_project(self, folder: Path) -> None:
         """Keep everything in another project from now on."""
+        now = self.session.project
+        if now is not None and not now.read_only and now.folder.resolve() == folder.resolve():
+            return
         try:
             project = _open_or_read(folder)
         except ProjectError as error:

@@ -138,7 +138,8 @@ def test_closing_the_window_stops_its_jobs_and_frees_the_project(
     threads = [job.thread for job in runner.running]
     window.viewer.close()
     window.driver.wait(lambda: window.session.project is None, "the end", 20)
-    assert not any(thread.is_alive() for thread in threads)
+    # Closing waits a few seconds for them; a loaded machine may need more.
+    window.driver.wait(lambda: not any(one.is_alive() for one in threads), "the threads' end", 60)
     Project.open(tmp_path / "project").close()
 
 
@@ -341,6 +342,17 @@ def test_removing_a_slide_stops_its_embedding_and_keeps_what_is_done(
     window.rest()
     assert "Stopped" in panel.state.text()
     assert not [said for said in window.messages if "closed" in said]
+
+
+def test_the_open_project_chosen_again_stays_as_it_is(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    before = window.session.project
+    window.place.open_project(tmp_path / "other" / ".." / "project")
+    assert window.session.project is before
+    assert not before.read_only
+    assert window.session.annotations is not None
 
 
 def test_another_project_brings_its_own_labels(
