@@ -125,7 +125,9 @@ class Scene:
         """Where in a region, from where in a block, for all blocks that a region touches."""
         top, left = max(y, 0), max(x, 0)
         bottom, right = min(y + height, self.shape[0]), min(x + width, self.shape[1])
-        pieces = []
+        pieces: list[tuple[tuple[slice, slice], tuple[slice, slice], Drawing]] = []
+        if bottom <= top or right <= left:
+            return pieces
         for row in range(top // BLOCK, -(-bottom // BLOCK)):
             for col in range(left // BLOCK, -(-right // BLOCK)):
                 y0, x0 = max(top, row * BLOCK), max(left, col * BLOCK)
