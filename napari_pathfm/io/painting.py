@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.edits import CHUNK, ChunkChange, ObjectChange, ObjectRow
-from .chunks import Ids, chunks_in, packed
+from .chunks import Ids, PackedChange, chunks_in, pack, packed
 
 Box = tuple[int, int, int, int]
 
@@ -75,17 +76,27 @@ class Paint:
 
     def window(self, box: Box) -> tuple[Ids, NDArray[np.bool_]]:
         """Ids and mask of a level-0 box, enlarged (the nearest pixel)."""
+        ids, mask = self.pixels(box)
+        f = self.factor
+        if f == 1:
+            return ids, mask
+        y0, x0, y1, x1 = box
+        crop = slice(y0 % f, y0 % f + y1 - y0), slice(x0 % f, x0 % f + x1 - x0)
+        return ids.repeat(f, 0).repeat(f, 1)[crop], mask.repeat(f, 0).repeat(f, 1)[crop]
+
+    def pixels(self, box: Box) -> tuple[Ids, NDArray[np.bool_]]:
+        """Ids and mask of the pixels that a level-0 box touches, at the level that is painted."""
         y0, x0, y1, x1 = box
         f = self.factor
         inner = (
             slice(y0 // f - self.y, (y1 - 1) // f - self.y + 1),
             slice(x0 // f - self.x, (x1 - 1) // f - self.x + 1),
         )
-        ids, mask = self.ids[inner], self.mask[inner]
-        if f == 1:
-            return ids, mask
-        crop = slice(y0 % f, y0 % f + y1 - y0), slice(x0 % f, x0 % f + x1 - x0)
-        return ids.repeat(f, 0).repeat(f, 1)[crop], mask.repeat(f, 0).repeat(f, 1)[crop]
+        return self.ids[inner], self.mask[inner]
+
+    def fits(self, box: Box) -> bool:
+        """Whether a level-0 box has its sides where pixels of the painted level have theirs."""
+        return not any(side % self.factor for side in box)
 
 
 @dataclass
@@ -96,13 +107,35 @@ class Tally:
     gained: dict[int, int] = field(default_factory=dict)
     boxes: dict[int, Box] = field(default_factory=dict)
 
-    def count(self, old: Ids, new: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]) -> None:
-        """Count changed pixels: ``(K,)`` ids before and after, ``(K,)`` level-0 positions."""
-        for number, pixels in _counts(old):
-            self.lost[number] = self.lost.get(number, 0) + pixels
-        for number, pixels in _counts(new):
-            self.gained[number] = self.gained.get(number, 0) + pixels
-        for number, box in _boxes(new, ys, xs):
+    def count(
+        self,
+        old: Ids,
+        new: Ids,
+        changed: NDArray[np.bool_],
+        corner: tuple[int, int],
+        factor: int = 1,
+    ) -> None:
+        """Count changed pixels.
+
+        Parameters
+        ----------
+        old, new : ndarray
+            ``(h, w)`` uint32 ids before and after.
+        changed : ndarray
+            ``(h, w)`` bool: which of them count.
+        corner : tuple of int
+            Where the upper left pixel is, ``(y, x)``.
+        factor : int
+            Level-0 pixels per pixel, of `corner` too.
+        """
+        before, after = old[changed], new[changed]
+        for number, pixels in _counts(before):
+            self.lost[number] = self.lost.get(number, 0) + pixels * factor**2
+        for number, pixels in _counts(after):
+            self.gained[number] = self.gained.get(number, 0) + pixels * factor**2
+        for number, (y0, x0, y1, x1) in _boxes(after, changed):
+            y, x = corner
+            box = ((y + y0) * factor, (x + x0) * factor, (y + y1) * factor, (x + x1) * factor)
             self.boxes[number] = union(self.boxes.get(number), box)
 
     def objects(
@@ -186,22 +219,60 @@ def changes_of(
     for row, col in chunks_in(y0, x0, y1, x1):
         top, left = row * CHUNK, col * CHUNK
         box = (max(top, y0), max(left, x0), min(top + CHUNK, y1), min(left + CHUNK, x1))
-        ids, mask = paint.window(box)
-        if not mask.any():
+        if not paint.pixels(box)[1].any():
             continue
         before = chunk(row, col)
-        after = np.zeros((CHUNK, CHUNK), np.uint32) if before is None else before.copy()
-        window = after[box[0] - top : box[2] - top, box[1] - left : box[3] - left]
-        changed = mask & (window != ids)
-        if not changed.any():
-            continue
-        ys, xs = np.nonzero(changed)
-        new = ids[ys, xs]
-        tally.count(window[ys, xs], new, ys + box[0], xs + box[1])
-        window[ys, xs] = new
-        change = ChunkChange(row, col, before, after if after.any() else None)
-        drawn += 1
-        yield change if drawn <= _UNPACKED else packed(change)
+        if before is None and paint.fits(box):
+            change = _onto_nothing(paint, row, col, box, tally)
+        else:
+            change = _over(before, paint, row, col, box, tally)
+        if change is not None:
+            drawn += 1
+            yield change if drawn <= _UNPACKED else packed(change)
+
+
+def _over(
+    before: Ids | None, paint: Paint, row: int, col: int, box: Box, tally: Tally
+) -> ChunkChange | None:
+    ids, mask = paint.window(box)
+    after = np.zeros((CHUNK, CHUNK), np.uint32) if before is None else before.copy()
+    window = _inside(after, row, col, box)
+    changed = mask & (window != ids)
+    if not changed.any():
+        return None
+    tally.count(window, ids, changed, box[:2])
+    np.copyto(window, ids, where=changed)
+    return ChunkChange(row, col, before, after if after.any() else None)
+
+
+def _onto_nothing(paint: Paint, row: int, col: int, box: Box, tally: Tally) -> ChunkChange | None:
+    # What is painted far out covers thousands of chunks, most of them empty: counted at the level
+    # that was painted, and enlarged only where there is something to enlarge.
+    ids, mask = paint.pixels(box)
+    changed = mask & (ids != 0)
+    if not changed.any():
+        return None
+    f = paint.factor
+    tally.count(np.zeros_like(ids), ids, changed, (box[0] // f, box[1] // f), f)
+    ids = np.where(changed, ids, np.uint32(0))
+    whole = box[2] - box[0] == box[3] - box[1] == CHUNK
+    if whole and ids.min() == ids.max():
+        return PackedChange(row, col, None, _full(int(ids[0, 0])))
+    after = np.zeros((CHUNK, CHUNK), np.uint32)
+    _inside(after, row, col, box)[:] = ids.repeat(f, 0).repeat(f, 1)
+    return ChunkChange(row, col, None, after)
+
+
+def _inside(chunk: Ids, row: int, col: int, box: Box) -> Ids:
+    """View of the part of a chunk that a level-0 box covers."""
+    top, left = row * CHUNK, col * CHUNK
+    return chunk[box[0] - top : box[2] - top, box[1] - left : box[3] - left]
+
+
+@lru_cache(maxsize=8)
+def _full(number: int) -> bytes | None:
+    """Bytes of a chunk that is all of one object."""
+    return pack(np.full((CHUNK, CHUNK), number, np.uint32))
 
 
 def erasure(place: tuple[int, int], chunk: Ids | None, doomed: Ids) -> Paint:
@@ -236,12 +307,13 @@ def _counts(values: Ids) -> Iterator[tuple[int, int]]:
         yield from zip(numbers.tolist(), counts.tolist(), strict=True)
 
 
-def _boxes(
-    values: Ids, ys: NDArray[np.integer], xs: NDArray[np.integer]
-) -> Iterator[tuple[int, Box]]:
+def _boxes(values: Ids, changed: NDArray[np.bool_]) -> Iterator[tuple[int, Box]]:
+    """Boxes of the ids ``(K,)`` of those pixels that are set in ``changed (h, w)``."""
     if values.min() == values.max():
-        yield int(values[0]), (int(ys.min()), int(xs.min()), int(ys.max()) + 1, int(xs.max()) + 1)
+        rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        yield int(values[0]), (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1)
         return
+    ys, xs = np.nonzero(changed)
     order = np.argsort(values, kind="stable")
     values, ys, xs = values[order], ys[order], xs[order]
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_pathfm.core.edits import CHUNK
+from napari_pathfm.io.painting import Paint, Tally, changes_of
+
+SHAPE = (1100, 1301)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    level=st.integers(0, 5),
+    corner=st.tuples(st.integers(-40, 1100), st.integers(-40, 1300)),
+    side=st.integers(1, 1100),
+    numbers=st.sampled_from([1, 2, 4000]),
+    holes=st.booleans(),
+    full=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_painting_agrees_with_enlarging_every_pixel(
+    level: int,
+    corner: tuple[int, int],
+    side: int,
+    numbers: int,
+    holes: bool,
+    full: bool,
+    seed: int,
+) -> None:
+    random, f = np.random.default_rng(seed), 2**level
+    y, x, side = corner[0] // f, corner[1] // f, min(-(-side // f), 60)
+    ids = random.integers(0 if holes else 1, numbers + 1, (side, side)).astype(np.uint32)
+    mask = random.random((side, side)) < (2 if full else 0.7)
+    canvas = np.zeros((3 * CHUNK, 3 * CHUNK), np.uint32)
+    if seed % 2:
+        canvas[: SHAPE[0], 600 : SHAPE[1]] = 7
+
+    def chunk(row: int, col: int) -> NDArray[np.uint32] | None:
+        part = canvas[row * CHUNK : (row + 1) * CHUNK, col * CHUNK : (col + 1) * CHUNK]
+        return part.copy() if part.any() else None
+
+    expected = canvas.copy()
+    for row, col in np.argwhere(mask).tolist():
+        top, left = max(0, (y + row) * f), max(0, (x + col) * f)
+        bottom, right = (y + row + 1) * f, (x + col + 1) * f
+        if bottom > 0 and right > 0:
+            expected[top : min(bottom, SHAPE[0]), left : min(right, SHAPE[1])] = ids[row, col]
+    tally, painted = Tally(), canvas.copy()
+    for change in changes_of(Paint.of(y, x, ids, mask, f), SHAPE, chunk, tally):
+        after = np.zeros((CHUNK, CHUNK), np.uint32) if change.after is None else change.after
+        painted[
+            change.row * CHUNK : (change.row + 1) * CHUNK,
+            change.col * CHUNK : (change.col + 1) * CHUNK,
+        ] = after
+    np.testing.assert_array_equal(painted, expected)
+    changed = expected != canvas
+    for counts, picture in ((tally.lost, canvas), (tally.gained, expected)):
+        found = np.unique(picture[changed], return_counts=True)
+        assert counts == dict(zip(*(part.tolist() for part in found), strict=True))
+    for number, (y0, x0, y1, x1) in tally.boxes.items():
+        ys, xs = np.nonzero(changed & (expected == number))
+        assert (y0, x0, y1, x1) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
