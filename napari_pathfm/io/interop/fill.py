@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .outline_table import OutlineTable, first_rings, spread
+from .outline_table import GRAIN, OutlineTable, first_rings, spread
 
 
 class Spans(NamedTuple):
@@ -53,10 +53,9 @@ def spans(
     first = _first_inside(low[:, 0]).clip(top, bottom).astype(np.int64)
     last = _first_inside(high[:, 0]).clip(top, bottom).astype(np.int64)
     edge, row = spread(first, last)
-    slope = np.zeros(len(low))
-    cut = first < last
-    slope[cut] = (high[cut, 1] - low[cut, 1]) / (high[cut, 0] - low[cut, 0])
-    x = low[edge, 1] + (row + 0.5 - low[edge, 0]) * slope[edge]
+    (y, x), (dy, dx) = low[edge].T, (high - low)[edge].T
+    # All are whole numbers, and so is the product: a cut through a centre is exactly there.
+    x = x + (row * GRAIN + GRAIN // 2 - y) * dx / dy
     column = _first_inside(x).clip(0, width).astype(np.int64)
     return _paired(polygon[edge], row, column, owner, top, bottom, width)
 
@@ -76,8 +75,8 @@ def _edges(
     Returns
     -------
     low, high : ndarray
-        ``(E, 2)`` ends ``(y, x)``, the upper one first: two objects that share an edge are cut at
-        exactly the same places.
+        ``(E, 2)`` ends ``(y, x)`` in parts of a pixel, the upper one first: two objects that share
+        an edge are cut at exactly the same places.
     polygon : ndarray
         ``(E,)`` its polygon, counted from 0 in the order of `objects`.
     owner : ndarray
@@ -88,9 +87,7 @@ def _edges(
     ends = np.cumsum(table.rings[rings + 1] - table.rings[rings])
     following = points + 1
     following[ends - 1] = table.rings[rings]
-    corner = table.corners[objects][of_ring][of_point]
-    begin = table.points[points] + corner
-    end = table.points[following] + corner
+    begin, end = table.points[points].astype(float), table.points[following].astype(float)
     down = begin[:, :1] <= end[:, :1]
     new = first_rings(of_ring, table.polygons[rings])
     polygon, owner = np.cumsum(new) - 1, of_ring[new]
@@ -98,8 +95,8 @@ def _edges(
 
 
 def _first_inside(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """First pixel whose centre does not lie before a place."""
-    return np.ceil(place - 0.5)
+    """First pixel whose centre does not lie before a place in parts of a pixel."""
+    return np.ceil((place - GRAIN // 2) / GRAIN)
 
 
 def _paired(

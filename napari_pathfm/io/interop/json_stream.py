@@ -16,6 +16,7 @@ LARGEST_VALUE = 1 << 28
 _CUT = 16
 """An error so near to the end of what has been read may be due to the cut."""
 
+_IN_NUMBER = re.compile(r"[0-9.eE+-]*")
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -92,11 +93,14 @@ class JsonStream:
             except RecursionError:
                 self._fail("values lie too deep in each other")
             else:
-                # The digits of a number may go on behind the cut.
-                if end == len(self._text) and isinstance(value, int | float) and self._read(BLOCK):
+                if isinstance(value, int | float) and self._is_cut(end) and self._read(BLOCK):
                     continue
                 self._at = end
                 return value
+
+    def _is_cut(self, end: int) -> bool:
+        """Whether a number may go on behind what has been read: ``1`` of ``1.5e3``."""
+        return _IN_NUMBER.fullmatch(self._text, end) is not None
 
     def _read_on(self, error: json.JSONDecodeError) -> None:
         """Read more if that may mend the error, twice as much each time."""

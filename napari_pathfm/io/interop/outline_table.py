@@ -18,7 +18,11 @@ What a position has beyond two numbers is not looked at.
 Polygon = Sequence[Ring]
 """One outer ring, and rings around its holes."""
 
-FARTHEST = float(1 << 30)
+GRAIN = 1024
+"""Positions are kept in whole parts of a pixel: this many. Objects that share a corner then share
+it exactly, and whole and half pixels stay what they are."""
+
+FARTHEST = float(1 << 20)
 """Pixels: no position on a slide is farther away than this."""
 
 SMALLEST_RING = 3
@@ -31,25 +35,21 @@ class OutlineTable:
     Attributes
     ----------
     points : ndarray
-        ``(P, 2)`` float32 ``(y, x)`` in level-0 pixels from the corner of their object: exact for
-        whole and half pixels, and a millionth of a pixel for a nucleus, wherever it lies.
+        ``(P, 2)`` int32 ``(y, x)`` in level-0 pixels times :data:`GRAIN`.
     rings : ndarray
         ``(R + 1,)`` int64: where the points of each ring begin, and the end of the last.
     polygons : ndarray
         ``(R,)`` int64: number of the polygon that each ring belongs to; grows.
     objects : ndarray
         ``(N + 1,)`` int64: where the rings of each object begin, and the end of the last.
-    corners : ndarray
-        ``(N, 2)`` int64 ``(y, x)``: level-0 pixel that the points of an object are counted from.
     classes : ndarray
         ``(N,)`` int64: number of its class in a list beside the table; -1 for none.
     """
 
-    points: NDArray[np.float32]
+    points: NDArray[np.int32]
     rings: NDArray[np.int64]
     polygons: NDArray[np.int64]
     objects: NDArray[np.int64]
-    corners: NDArray[np.int64]
     classes: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -60,9 +60,8 @@ class OutlineTable:
         if not len(self):
             return np.zeros((0, 4))
         starts = self.rings[self.objects[:-1]]
-        low = np.minimum.reduceat(self.points, starts) + self.corners
-        high = np.maximum.reduceat(self.points, starts) + self.corners
-        return np.concatenate([low, high], 1, dtype=np.float64)
+        low, high = (each.reduceat(self.points, starts) for each in (np.minimum, np.maximum))
+        return np.concatenate([low, high], 1) / GRAIN
 
     def select(self, which: NDArray[np.integer]) -> OutlineTable:
         """Return the table of some objects, in the order that is given."""
@@ -73,7 +72,6 @@ class OutlineTable:
             offsets(self.rings[rings + 1] - self.rings[rings]),
             np.cumsum(first_rings(of_ring, self.polygons[rings])) - 1,
             offsets(self.objects[which + 1] - self.objects[which]),
-            self.corners[which],
             self.classes[which],
         )
 
@@ -114,11 +112,10 @@ def join(tables: list[OutlineTable]) -> OutlineTable:
     ]
     points, rings, number = (sum(each[place] for each in counts) for place in range(3))
     out = OutlineTable(
-        np.empty((points, 2), np.float32),
+        np.empty((points, 2), np.int32),
         np.zeros(rings + 1, np.int64),
         np.empty(rings, np.int64),
         np.zeros(number + 1, np.int64),
-        np.empty((number, 2), np.int64),
         np.empty(number, np.int64),
     )
     p = r = n = g = 0
@@ -129,7 +126,6 @@ def join(tables: list[OutlineTable]) -> OutlineTable:
         out.rings[r + 1 : r + r_count + 1] = table.rings[1:] + p
         out.polygons[r : r + r_count] = table.polygons + g
         out.objects[n + 1 : n + n_count + 1] = table.objects[1:] + r
-        out.corners[n : n + n_count] = table.corners
         out.classes[n : n + n_count] = table.classes
         p, r, n, g = p + p_count, r + r_count, n + n_count, g + g_count
     return out
@@ -204,22 +200,16 @@ def _table(waiting: Sequence[tuple[Sequence[Polygon], int, bool]]) -> OutlineTab
     )
     if (np.diff(objects) == 0).any():
         raise ValueError("an object without rings")
-    starts = offsets(lengths)
     of_ring = np.repeat(np.arange(len(waiting)), np.diff(objects))
     flipped = np.fromiter((each[2] for each in waiting), bool, len(waiting))[of_ring]
     turn = np.repeat(flipped, lengths)
     positions[turn] = positions[turn, ::-1]
     in_polygon = [len(polygon) for polygons, _, _ in waiting for polygon in polygons]
-    if not len(waiting):
-        corners = np.zeros((0, 2), np.int64)
-    else:
-        corners = np.floor(np.minimum.reduceat(positions, starts[objects[:-1]])).astype(np.int64)
     return OutlineTable(
-        (positions - corners[np.repeat(of_ring, lengths)]).astype(np.float32),
-        starts,
+        np.rint(positions * GRAIN).astype(np.int32),
+        offsets(lengths),
         np.repeat(np.arange(len(in_polygon)), in_polygon),
         objects,
-        corners,
         np.fromiter((each[1] for each in waiting), np.int64, len(waiting)),
     )
 
