@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ProjectError, explained
-from .schema import check_version, schema_version, upgrade
+from .schema import SCHEMA_VERSION, check_version, schema_version, upgrade
 
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "9p", "lustre", "gpfs", "beegfs",
@@ -40,7 +40,7 @@ class Database:
             self._connection = _connect_to_read(path) if read_only else _connect(path)
             try:
                 if read_only:
-                    _check_readable(self._connection)
+                    self._connection = _readable(self._connection)
                 else:
                     self._prepare(path)
             except BaseException:
@@ -125,11 +125,25 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_readable(connection: sqlite3.Connection) -> None:
+def _readable(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return the connection, or where an older program has written, one to a newer copy."""
     version = schema_version(connection)
     check_version(version)
     if not version:
         raise ProjectError("The project is empty: open it for writing first.")
+    if version == SCHEMA_VERSION:
+        return connection
+    # SQLite keeps a database without a name in a temporary file and deletes it by itself.
+    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    try:
+        connection.backup(copy)
+        upgrade(copy)
+        copy.execute("PRAGMA query_only = ON")
+    except BaseException:
+        copy.close()
+        raise
+    connection.close()
+    return copy
 
 
 def on_network(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:

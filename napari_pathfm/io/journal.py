@@ -17,32 +17,9 @@ from typing import Any, Literal
 from ..core.edits import Edit, ObjectChange, ObjectRow
 from .chunks import PackedChange
 from .database import Database
+from .steps import drop_undone
 
 Direction = Literal["do", "undo", "redo"]
-
-
-@dataclass(frozen=True)
-class HistoryStep:
-    """One edit of the history.
-
-    Attributes
-    ----------
-    number : int
-        Grows with time; unique in the project.
-    text : str
-        What was done.
-    when : datetime
-        UTC.
-    author : str
-    done : bool
-        ``False`` while it is undone.
-    """
-
-    number: int
-    text: str
-    when: datetime
-    author: str
-    done: bool
 
 
 @dataclass(frozen=True)
@@ -53,7 +30,7 @@ class Operation:
     ----------
     number : int
     edit : int
-        :attr:`HistoryStep.number`.
+        :attr:`~napari_pathfm.io.steps.HistoryStep.number`.
     direction : str
         "do", "undo" or "redo".
     """
@@ -106,9 +83,7 @@ class Journal:
         """
         made = datetime.now(UTC).isoformat()
         with self._database.transaction("The edit could not be saved") as database:
-            database.execute(
-                "DELETE FROM edits WHERE slide_id = ? AND layer = ? AND NOT done", self._key
-            )
+            drop_undone(database, *self._key)
             number = database.execute(
                 "INSERT INTO edits (slide_id, layer, text, author, made, done) "
                 "VALUES (?, ?, ?, ?, ?, 1)",
@@ -167,29 +142,6 @@ class Journal:
             tuple(PackedChange(*row) for row in chunks),
             tuple(_from_json(old, new) for old, new in objects),
         )
-
-    def last_done(self) -> HistoryStep | None:
-        """Return the edit that undo takes back."""
-        return next(iter(self._steps("AND done ORDER BY number DESC LIMIT 1")), None)
-
-    def first_undone(self) -> HistoryStep | None:
-        """Return the edit that redo does again."""
-        return next(iter(self._steps("AND NOT done ORDER BY number LIMIT 1")), None)
-
-    def history(self) -> list[HistoryStep]:
-        """Return all edits, oldest first, those that are undone at the end."""
-        return self._steps("ORDER BY number")
-
-    def _steps(self, which: str) -> list[HistoryStep]:
-        rows = self._database.rows(
-            "SELECT number, text, made, author, done FROM edits "
-            f"WHERE slide_id = ? AND layer = ? {which}",
-            self._key,
-        )
-        return [
-            HistoryStep(number, text, datetime.fromisoformat(made), author, bool(done))
-            for number, text, made, author, done in rows
-        ]
 
     def pending(self) -> list[Operation]:
         """Operations that were recorded and whose chunks may not be on disk, oldest first."""

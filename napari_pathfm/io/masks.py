@@ -7,12 +7,13 @@ opening the layer again finishes what the journal holds.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..core.edits import CHUNK, Edit, ObjectChange, ObjectRow
-from ..core.jobs import Job, run
+from ..core.jobs import Job, Progress, run
 from .chunks import Ids, PackedChange, chunks_in, packed
 from .errors import ProjectError, explained
-from .journal import HistoryStep, Journal, Operation
+from .journal import Journal, Operation
 from .mask_pyramid import ChunkPyramid
 from .painting import Paint, Tally, changes_of, erasure, union
 from .project import Project
+from .steps import HistoryStep, Steps
 
 __all__ = ["AnnotationLayer", "HistoryStep", "layer_names"]
 
@@ -57,6 +59,7 @@ class AnnotationLayer:
         self.name, self.slide_id, self.shape = name, slide_id, shape
         self._project = project
         self._journal = Journal(project.database, slide_id, name)
+        self._steps = Steps(project.database, slide_id, name)
         store = project.slide_store(slide_id)
         self._pyramid = ChunkPyramid(
             store / "masks" / name,
@@ -66,11 +69,13 @@ class AnnotationLayer:
             project.read_only,
         )
         self.levels = self._pyramid.shapes
+        self._noting = threading.Lock()
         self._take_stock()
         self._next_id = max(self._journal.largest_id(), max(self._objects, default=0)) + 1
         self._behind = False
         self._writing = threading.RLock()
         self._numbering = threading.Lock()
+        project.class_book.changed.connect(self._on_classes)
 
     @classmethod
     def open(
@@ -104,6 +109,7 @@ class AnnotationLayer:
                 layer = cls(project, slide_id, name, shape)
                 layer._prepare()
                 opened[slide_id, name] = layer
+            layer._note_steps()  # edits of other layers may have dropped class edits
             return layer
 
     def _prepare(self) -> None:
@@ -120,13 +126,22 @@ class AnnotationLayer:
         self._note_steps()
 
     def _note_steps(self) -> None:
-        self._last_done = self._journal.last_done()
-        self._first_undone = self._journal.first_undone()
+        # One at a time, so that what was read last stays.
+        with self._noting:
+            self._last_done = self._steps.last_done()
+            self._first_undone = self._steps.first_undone()
+
+    def _on_classes(self) -> None:
+        self._note_steps()
+        self.table_changed.emit()
 
     @property
     def objects(self) -> Mapping[int, ObjectRow]:
-        """The table of objects by id as it is now; never changes, so it can be walked over."""
-        return MappingProxyType(self._objects)
+        """The table of objects by id as it is now; never changes, so it can be walked over.
+
+        Classes are what they have become by now; edits hold them as they were given.
+        """
+        return _Seen(self._objects, self._project.class_book.now.lookup)
 
     def new_id(self) -> int:
         """Return an id that no object has or had.
@@ -241,7 +256,8 @@ class AnnotationLayer:
         """
         if not 0 <= class_id <= 254:
             raise ValueError(f"a class id lies between 0 and 254, not {class_id}")
-        rows = [row for row in self._rows(ids) if row.class_id != class_id]
+        now = self._project.class_book.now.lookup
+        rows = [row for row in self._rows(ids) if now[row.class_id] != class_id]
         changes = tuple(ObjectChange(row, row.with_(class_id=class_id)) for row in rows)
         return Edit(self.name, f"class {class_id} for {_counted(rows)}", (), changes)
 
@@ -274,8 +290,10 @@ class AnnotationLayer:
                 lambda: self._journal.record(edit, changes, self._project.author),
             )
 
-    def undo(self) -> Edit | None:
-        """Take the last edit back and return it; ``None`` if there is none.
+    def undo(self) -> HistoryStep | None:
+        """Take the last step back and return it; ``None`` if there is none.
+
+        It may be a change of the project's classes, which stand in the history of each layer.
 
         Raises
         ------
@@ -284,44 +302,71 @@ class AnnotationLayer:
         """
         return run(self.undo_job())
 
-    def redo(self) -> Edit | None:
-        """Do the edit again that was undone last and return it; ``None`` if there is none."""
+    def redo(self) -> HistoryStep | None:
+        """Do the step again that was undone last and return it; ``None`` if there is none."""
         return run(self.redo_job())
 
-    def undo_job(self) -> Job[Edit | None]:
+    def undo_job(self) -> Job[HistoryStep | None]:
         """:meth:`undo` with progress."""
         with self._writing:
             self._catch_up("The undo could not be saved")
-            step = self._journal.last_done()
-            if step is None:
-                return None
-            edit = self._journal.load(step.number)
-            back = edit.inverse()
-            yield from self._apply(
-                _packed(back),
-                back.objects,
-                lambda: self._journal.switch(step.number, "undo", back.objects),
-            )
-            return edit
+            return (yield from self._switch(self._steps.last_done(), "undo"))
 
-    def redo_job(self) -> Job[Edit | None]:
+    def redo_job(self) -> Job[HistoryStep | None]:
         """:meth:`redo` with progress."""
         with self._writing:
             self._catch_up("The redo could not be saved")
-            step = self._journal.first_undone()
-            if step is None:
-                return None
-            edit = self._journal.load(step.number)
-            yield from self._apply(
-                _packed(edit),
-                edit.objects,
-                lambda: self._journal.switch(step.number, "redo", edit.objects),
-            )
-            return edit
+            return (yield from self._switch(self._steps.first_undone(), "redo"))
+
+    def go_to_job(self, number: int) -> Job[None]:
+        """Undo or redo until a step is the last one that is done; each on its own.
+
+        Closing the job leaves the steps that were taken.
+
+        Parameters
+        ----------
+        number : int
+            :attr:`HistoryStep.number`; 0 to take everything back.
+        """
+        total = self._steps.distance(number)
+        for taken in range(total):
+            last, first = self._last_done, self._first_undone
+            if last is not None and last.number > number:
+                step, job = last, self.undo_job()
+            elif first is not None and first.number <= number:
+                step, job = first, self.redo_job()
+            else:
+                return
+            yield Progress(taken, total, step.text, "steps")
+            with contextlib.closing(job):
+                for _ in job:
+                    yield Progress(taken, total, step.text, "steps")
+
+    def _switch(
+        self, step: HistoryStep | None, direction: Literal["undo", "redo"]
+    ) -> Job[HistoryStep | None]:
+        if step is None:
+            return None
+        if step.of_classes:
+            self._project.class_book.switch(step.number, direction)
+            return step
+        edit = self._journal.load(step.number)
+        if direction == "undo":
+            edit = edit.inverse()
+        yield from self._apply(
+            _packed(edit),
+            edit.objects,
+            lambda: self._journal.switch(step.number, direction, edit.objects),
+        )
+        return step
 
     def history(self) -> list[HistoryStep]:
-        """Return all edits, oldest first; those that are undone come last."""
-        return self._journal.history()
+        """Return all steps, oldest first, with the changes of the project's classes."""
+        return self._steps.history()
+
+    def history_page(self, before: int | None, length: int) -> list[HistoryStep]:
+        """Return steps older than the step `before`, or the newest (``None``); newest first."""
+        return self._steps.page(before, length)
 
     @property
     def last_done(self) -> HistoryStep | None:
@@ -445,6 +490,24 @@ class AnnotationLayer:
 
     def __repr__(self) -> str:
         return f"AnnotationLayer({self.name!r}, shape={self.shape}, objects={len(self._objects)})"
+
+
+class _Seen(Mapping[int, ObjectRow]):
+    """Rows of objects with what their classes have become."""
+
+    def __init__(self, rows: Mapping[int, ObjectRow], lookup: NDArray[np.uint8]) -> None:
+        self._rows, self._lookup = rows, lookup
+
+    def __getitem__(self, number: int) -> ObjectRow:
+        row = self._rows[number]
+        class_id = int(self._lookup[row.class_id])
+        return row if class_id == row.class_id else row.with_(class_id=class_id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def layer_names(project: Project, slide_id: str) -> list[str]:

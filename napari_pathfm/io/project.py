@@ -12,6 +12,7 @@ from types import TracebackType
 
 from ..core.edits import AnnotationClass
 from ..core.slide import Slide
+from .classes import ClassBook
 from .database import Database
 from .errors import ProjectError, explained
 from .locks import FileLock
@@ -48,6 +49,15 @@ class Project:
 
     One process owns it for writing; others may open it with ``read_only=True``. All methods may
     be called from any thread. Use :meth:`open`.
+
+    Attributes
+    ----------
+    folder : Path
+    database : Database
+    author : str
+        Who annotates.
+    class_book : ClassBook
+        The classes and every change of them.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class Project:
         self.folder = folder
         self.database = database
         self.author = author
+        self.class_book = ClassBook(database, author)
         self._lock = lock
 
     @classmethod
@@ -177,13 +188,32 @@ class Project:
                 "UPDATE slides SET mpp = ?, mpp_by_user = 1 WHERE id = ?", (mpp, slide_id)
             )
 
+    def last_layer(self, slide_id: str) -> str:
+        """Name of the annotation layer of a slide that was edited last; empty for none yet."""
+        rows = self.database.rows("SELECT layer FROM slides WHERE id = ?", (slide_id,))
+        return str(rows[0][0]) if rows else ""
+
+    def set_last_layer(self, slide_id: str, layer: str) -> None:
+        """Remember which annotation layer of a slide is edited.
+
+        Raises
+        ------
+        ProjectError
+            It cannot be written.
+        """
+        with self.database.transaction("The layer could not be chosen", lazy=True) as database:
+            database.execute("UPDATE slides SET layer = ? WHERE id = ?", (layer, slide_id))
+
     def classes(self) -> tuple[AnnotationClass, ...]:
         """Return the classes in the user's order."""
-        rows = self.database.rows("SELECT id, name, color FROM classes ORDER BY position")
-        return tuple(AnnotationClass(*row) for row in rows)
+        if self.read_only:
+            self.class_book.reload()
+        return self.class_book.now.rows
 
     def set_classes(self, classes: Iterable[AnnotationClass]) -> None:
-        """Replace all classes.
+        """Replace all classes: one edit, but for the first ones of a project.
+
+        To add, change, merge or delete single classes, see :attr:`class_book`.
 
         Raises
         ------
@@ -192,13 +222,7 @@ class Project:
         ProjectError
             They cannot be written.
         """
-        classes = tuple(classes)
-        if len({item.id for item in classes}) < len(classes):
-            raise ValueError("two classes have the same id: give each its own")
-        rows = [(item.id, item.name, item.color, place) for place, item in enumerate(classes)]
-        with self.database.transaction("The classes could not be saved") as database:
-            database.execute("DELETE FROM classes")
-            database.execute_many("INSERT INTO classes VALUES (?, ?, ?, ?)", rows)
+        self.class_book.replace(tuple(classes))
 
     def labels(self, slide_id: str, grid_hash: str) -> dict[int, int]:
         """Return the class of each labelled tile of a grid, by the tile's number."""
@@ -206,7 +230,8 @@ class Project:
             "SELECT tile, class_id FROM tile_labels WHERE slide_id = ? AND grid_hash = ?",
             (slide_id, grid_hash),
         )
-        return {int(tile): int(class_id) for tile, class_id in rows}
+        lookup = self.class_book.now.lookup
+        return {int(tile): int(lookup[class_id]) for tile, class_id in rows if lookup[class_id]}
 
     def set_labels(self, slide_id: str, grid_hash: str, labels: Mapping[int, int]) -> None:
         """Label tiles of a grid; class 0 takes a label away, other tiles keep theirs."""

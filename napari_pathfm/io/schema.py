@@ -90,7 +90,29 @@ CREATE TABLE operations (
 CREATE INDEX operations_of_edit ON operations (edit);
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_CLASSES_AND_LAYERS = """
+ALTER TABLE slides ADD COLUMN layer TEXT NOT NULL DEFAULT '';  -- that was edited last
+CREATE TABLE merged_classes (           -- classes that are no more
+    id INTEGER PRIMARY KEY,
+    into_id INTEGER NOT NULL            -- where their objects and tiles went
+);
+CREATE TABLE class_ids (                -- all that a class has or had
+    id INTEGER PRIMARY KEY,
+    edit INTEGER NOT NULL               -- edit that gave it first; 0 for the first classes
+);
+INSERT INTO class_ids SELECT id, 0 FROM (
+    SELECT id FROM classes UNION SELECT DISTINCT class_id FROM objects
+    UNION SELECT DISTINCT class_id FROM tile_labels
+) WHERE id > 0;
+CREATE TABLE class_edits (              -- edits of no slide and no layer
+    edit INTEGER PRIMARY KEY REFERENCES edits (number) ON DELETE CASCADE,
+    before TEXT NOT NULL,               -- JSON of all classes
+    after TEXT NOT NULL
+);
+CREATE INDEX edits_done ON edits (slide_id, layer, done, number);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _CLASSES_AND_LAYERS)
 """``MIGRATIONS[n]`` turns schema `n` into schema ``n + 1``; a published one is never changed."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

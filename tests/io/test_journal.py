@@ -10,6 +10,7 @@ from napari_pathfm.core.edits import CHUNK, ChunkChange, Edit, ObjectChange, Obj
 from napari_pathfm.io.chunks import PackedChange, packed
 from napari_pathfm.io.journal import Journal
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.steps import Steps
 
 ROW = ObjectRow(5, 2, "prompt", "sam", '{"points": []}', 0.5, True, "ann", 7, (1, 2, 3, 4))
 
@@ -34,12 +35,6 @@ def record(journal: Journal, text: str, row: ObjectRow | None = None) -> int:
     return journal.record(Edit("regions", text, changes, objects), changes, "ann").edit
 
 
-def texts(journal: Journal) -> tuple[str | None, str | None]:
-    """What undo would take back and redo do again."""
-    steps = journal.last_done(), journal.first_undone()
-    return steps[0] and steps[0].text, steps[1] and steps[1].text
-
-
 def test_an_edit_comes_back_whole(journal: Journal) -> None:
     edit = journal.load(record(journal, "stroke", ROW))
     assert (edit.layer, edit.text) == ("regions", "stroke")
@@ -62,21 +57,8 @@ def test_numbers_of_numpy_are_taken(journal: Journal) -> None:
     assert journal.objects()[9] == ObjectRow(9, 1, score=0.5, area=4, box=(1, 1, 1, 1))
 
 
-def test_history_undo_redo_and_the_dropped_branch(journal: Journal) -> None:
-    one, two, three = (record(journal, text) for text in ("one", "two", "three"))
-    assert texts(journal) == ("three", None)
-    journal.switch(three, "undo", ())
-    journal.switch(two, "undo", ())
-    assert texts(journal) == ("one", "two")
-    assert [(s.text, s.done) for s in journal.history()] == [
-        ("one", True), ("two", False), ("three", False),
-    ]  # fmt: skip
-    four = record(journal, "four")
-    assert [(s.number, s.text, s.author) for s in journal.history()] == [
-        (one, "one", "ann"),
-        (four, "four", "ann"),
-    ]
-    assert texts(journal) == ("four", None)
+def test_a_chunk_is_as_the_last_done_edit_left_it(journal: Journal) -> None:
+    record(journal, "one")
     assert journal.newest_chunk(1, 2) is not None
     assert journal.newest_chunk(9, 9) is None
 
@@ -91,9 +73,8 @@ def test_pending_is_what_was_recorded_after_the_last_applied(journal: Journal) -
     assert journal.pending() == []
 
 
-def test_an_edit_that_fails_is_not_there_at_all(journal: Journal) -> None:
-    record(journal, "one", ROW)
-    journal.switch(journal.history()[0].number, "undo", (ObjectChange(ROW, None),))
+def test_an_edit_that_fails_is_not_there_at_all(project: Project, journal: Journal) -> None:
+    journal.switch(record(journal, "one", ROW), "undo", (ObjectChange(ROW, None),))
 
     def broken() -> Iterator[PackedChange]:
         yield PackedChange(0, 0, None, b"x")
@@ -101,7 +82,8 @@ def test_an_edit_that_fails_is_not_there_at_all(journal: Journal) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         journal.record(Edit("regions", "two", (), (ObjectChange(None, ROW),)), broken(), "ann")
-    assert [(s.text, s.done) for s in journal.history()] == [("one", False)]
+    steps = Steps(project.database, "ab", "regions").history()
+    assert [(s.text, s.done) for s in steps] == [("one", False)]
     assert journal.objects() == {}
     assert len(journal.pending()) == 2
 
@@ -110,7 +92,6 @@ def test_layers_do_not_see_each_other(project: Project, journal: Journal) -> Non
     other = Journal(project.database, "ab", "nuclei")
     other.register((100, 200))
     record(journal, "one", ROW)
-    assert other.history() == []
     assert other.objects() == {}
     assert other.pending() == []
     assert other.largest_id() == 0

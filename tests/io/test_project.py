@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from napari_pathfm.core.edits import AnnotationClass
-from napari_pathfm.io.database import on_network
+from napari_pathfm.io.database import Database, on_network
 from napari_pathfm.io.errors import explained
 from napari_pathfm.io.project import Project, ProjectError
-from napari_pathfm.io.schema import MIGRATIONS, SCHEMA_VERSION
+from napari_pathfm.io.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 
 def slide(path: str = "/data/a.svs", mpp: float | None = 0.5, id: str = "ab") -> Any:
@@ -127,10 +127,33 @@ def test_every_earlier_schema_is_brought_up_to_date(tmp_path: Path, version: int
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "SCHEMA_VERSION", version)
-        Project.open(tmp_path).close()
+        Database(tmp_path / "project.sqlite").close()
+    with Project.open(tmp_path, read_only=True) as project:
+        assert project.classes() == ()
     with Project.open(tmp_path) as project:
         ((found,),) = project.database.rows("SELECT value FROM meta WHERE key = 'schema'")
         assert int(found) == SCHEMA_VERSION
+
+
+def test_an_older_project_can_be_read_where_it_cannot_be_written(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "project.sqlite", isolation_level=None) as database:
+        database.executescript(
+            f"PRAGMA application_id = {APPLICATION_ID};"
+            "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+            f"INSERT INTO meta VALUES ('schema', '1'); {MIGRATIONS[0]}"
+            "INSERT INTO classes VALUES (4, 'tumor', '#ff0000', 0);"
+            "INSERT INTO tile_labels VALUES ('ab', 'grid', 3, 4), ('ab', 'grid', 4, 9);"
+        )
+    database.close()
+    before = (tmp_path / "project.sqlite").read_bytes()
+    with Project.open(tmp_path, read_only=True) as project:
+        assert [one.name for one in project.classes()] == ["tumor"]
+        assert project.labels("ab", "grid") == {3: 4, 4: 9}
+        with pytest.raises(ProjectError, match="cannot be written"):
+            project.set_classes([])
+    assert (tmp_path / "project.sqlite").read_bytes() == before
+    with Project.open(tmp_path) as project:
+        assert project.class_book.new_ids(8) == [1, 2, 3, 5, 6, 7, 8, 10]
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(
