@@ -8,12 +8,17 @@ conversion). All rows of all objects of a band are done together.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .outline_table import GRAIN, OutlineTable, first_rings, spread
+
+CUTS_AT_ONCE = 1 << 22
+"""Cuts of rows by edges that are worked on together."""
 
 
 class Spans(NamedTuple):
@@ -62,9 +67,26 @@ def spans(
 
 def count_pixels(table: OutlineTable, height: int, width: int) -> NDArray[np.int64]:
     """Count the pixels of every object in a slide of ``(height, width)``: ``(N,)``."""
-    found = spans(table, np.arange(len(table)), 0, height, width)
-    pixels = np.bincount(found.objects, found.stops - found.starts, len(table))
-    return pixels.astype(np.int64)
+    pixels = np.zeros(len(table), np.int64)
+    for objects, top, bottom in _portions(table, height):
+        found = spans(table, objects, top, bottom, width)
+        counts = np.bincount(found.objects, found.stops - found.starts, len(objects))
+        pixels[objects] += counts.astype(np.int64)
+    return pixels
+
+
+def _portions(table: OutlineTable, height: int) -> Iterator[tuple[NDArray[np.int64], int, int]]:
+    """Cut the work so that little is held at once: objects with a band of rows."""
+    low, high, polygon, owner = _edges(table, np.arange(len(table)))
+    top = _first_inside(low[:, 0]).clip(0, height)
+    bottom = _first_inside(high[:, 0]).clip(0, height)
+    cuts = np.bincount(owner[polygon], bottom - top, len(table))
+    turn = (np.cumsum(cuts) // CUTS_AT_ONCE).astype(np.int64)
+    for objects in np.split(np.arange(len(table)), np.flatnonzero(np.diff(turn)) + 1):
+        bands = int(cuts[objects].sum() // (2 * CUTS_AT_ONCE)) + 1
+        edges = np.linspace(0, height, bands + 1).astype(int).tolist()
+        for start, stop in itertools.pairwise(edges):
+            yield objects, start, stop
 
 
 def _edges(
