@@ -7,11 +7,15 @@ undoing is the same act as doing, the other way round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .objects import ObjectChange, ObjectRow, RowChanges
+
+__all__ = ["CHUNK", "AnnotationClass", "ChunkChange", "Edit", "ObjectChange", "ObjectRow"]
 
 CHUNK = 512
 """Side of a chunk of an annotation layer, in pixels."""
@@ -39,50 +43,6 @@ class AnnotationClass:
             raise ValueError(f"a class id lies between 1 and 254, not {self.id}")
 
 
-@dataclass(frozen=True)
-class ObjectRow:
-    """One row of the object table.
-
-    Attributes
-    ----------
-    id : int
-        Value of its pixels in the mask, 1 to 2**32 - 1.
-    class_id : int
-        0 for no class yet.
-    how : str
-        "prompt", "brush", "import", "predict": what made it.
-    model : str
-        Name of the segmenter or encoder, empty for hand-made.
-    prompts : str
-        JSON of the prompts, empty for none.
-    score : float
-        The model's own estimate of its quality, 0 to 1; -1 if there is none.
-    corrected : bool
-        Whether a hand has changed it after a model had made it.
-    author : str
-    area : int
-        Level-0 pixels.
-    box : tuple of int
-        ``(y0, x0, y1, x1)`` that holds it, level-0 pixels; may be larger than needed after an
-        eraser, never smaller.
-    """
-
-    id: int
-    class_id: int = 0
-    how: str = "brush"
-    model: str = ""
-    prompts: str = ""
-    score: float = -1.0
-    corrected: bool = False
-    author: str = ""
-    area: int = 0
-    box: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def with_(self, **changes: Any) -> ObjectRow:
-        """Return a copy with other values."""
-        return replace(self, **changes)
-
-
 @dataclass(frozen=True, eq=False)
 class ChunkChange:
     """A chunk of the level-0 mask before and after.
@@ -106,32 +66,6 @@ class ChunkChange:
         return ChunkChange(self.row, self.col, self.after, self.before)
 
 
-@dataclass(frozen=True)
-class ObjectChange:
-    """A row of the object table before and after; ``None`` where it does not exist."""
-
-    before: ObjectRow | None
-    after: ObjectRow | None
-
-    @property
-    def id(self) -> int:
-        """Of the object.
-
-        Raises
-        ------
-        ValueError
-            The change is empty on both sides.
-        """
-        row = self.after or self.before
-        if row is None:
-            raise ValueError("a change of an object needs a row before or after")
-        return row.id
-
-    def inverse(self) -> ObjectChange:
-        """Swap the sides."""
-        return ObjectChange(self.after, self.before)
-
-
 @dataclass(frozen=True, eq=False)
 class Edit:
     """One reversible change of one annotation layer.
@@ -144,14 +78,19 @@ class Edit:
         What was done, for the history ("brush", "commit gland 12").
     chunks : tuple of ChunkChange
         At most one a chunk.
-    objects : tuple of ObjectChange
-        At most one an object.
+    objects : sequence of ObjectChange
+        At most one an object; many are kept as arrays (:class:`~.objects.RowChanges`).
     """
 
     layer: str
     text: str
     chunks: tuple[ChunkChange, ...] = ()
-    objects: tuple[ObjectChange, ...] = ()
+    objects: Sequence[ObjectChange] = ()
+
+    @property
+    def rows(self) -> RowChanges:
+        """The changes of objects as arrays."""
+        return RowChanges.of(self.objects)
 
     def inverse(self) -> Edit:
         """Return the edit that takes this one back."""
@@ -159,8 +98,8 @@ class Edit:
             self.layer,
             self.text,
             tuple(change.inverse() for change in self.chunks),
-            tuple(change.inverse() for change in self.objects),
+            self.rows.inverse(),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.chunks or self.objects)
+        return bool(self.chunks) or len(self.objects) > 0

@@ -104,3 +104,27 @@ def chunks_in(y0: int, x0: int, y1: int, x1: int) -> Iterator[tuple[int, int]]:
     for row in range(y0 // CHUNK, -(-y1 // CHUNK)):
         for col in range(x0 // CHUNK, -(-x1 // CHUNK)):
             yield row, col
+
+
+def chunks_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Rows and columns of the chunks that any of many boxes touches.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        ``(N, 4)``: ``y0, x0, y1, x1``, pixels of one level.
+
+    Returns
+    -------
+    ndarray
+        ``(M, 2)``, row by row, each chunk once.
+    """
+    boxes = np.asarray(boxes, np.int64)
+    boxes = boxes[(boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])]
+    first, last = boxes[:, :2] // CHUNK, (boxes[:, 2:] - 1) // CHUNK
+    # Small objects touch the same few patterns of chunks: each pattern is laid out once.
+    patterns = np.unique(np.concatenate([first, last], 1), axis=0)
+    found: set[tuple[int, int]] = set()
+    for row, col, end_row, end_col in patterns.tolist():
+        found.update((r, c) for r in range(row, end_row + 1) for c in range(col, end_col + 1))
+    return np.array(sorted(found), np.int64).reshape(-1, 2)

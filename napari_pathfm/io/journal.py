@@ -1,22 +1,25 @@
 """The journal of an annotation layer: every edit with both sides, and the table of objects.
 
 An edit is recorded before its pixels are written, in one transaction, as a row an edit and a
-record a chunk. What was recorded but not written (the process was killed in between) is an
-operation with a number above ``applied``; doing it again is harmless, because a record holds
-whole chunks.
+record a chunk, what it does to the table of objects in one blob. What was recorded but not
+written (the process was killed in between) is an operation with a number above ``applied``; doing
+it again is harmless, because a record holds whole chunks.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-from ..core.edits import Edit, ObjectChange, ObjectRow
+from ..core.edits import Edit, ObjectChange
+from ..core.objects import ObjectArray, RowChanges
 from .chunks import PackedChange
 from .database import Database
+from .object_pages import ObjectPages, PromptTexts
+from .objects import ObjectTable
+from .row_blobs import pack, unpack
 from .steps import drop_undone
 
 Direction = Literal["do", "undo", "redo"]
@@ -54,6 +57,8 @@ class Journal:
     def __init__(self, database: Database, slide_id: str, layer: str) -> None:
         self._database = database
         self._key = (slide_id, layer)
+        self._pages = ObjectPages(database, self._key)
+        self._texts = PromptTexts(database)
 
     def register(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Make the layer's row if there is none; return its ``(height, width)``."""
@@ -93,35 +98,26 @@ class Journal:
                 "INSERT INTO edit_chunks VALUES (?, ?, ?, ?, ?)",
                 ((number, c.row, c.col, c.before_blob, c.after_blob) for c in changes),
             )
-            database.execute_many(
-                "INSERT INTO edit_objects VALUES (?, ?, ?, ?)",
-                ((number, change.id, *_to_json(change)) for change in edit.objects),
-            )
-            return self._operate(number, "do", edit.objects)
+            rows = edit.rows
+            if rows:
+                self._texts.keep(rows)
+                database.execute(
+                    "INSERT INTO edit_rows VALUES (?, ?, ?)",
+                    (number, int(rows.ids[-1]), pack(rows.before.rows, rows.after.rows)),
+                )
+            return self._operate(number, "do", rows)
 
-    def switch(
-        self, number: int, direction: Direction, objects: Iterable[ObjectChange]
-    ) -> Operation:
-        """Record that an edit is undone or done again; `objects` as they are to be applied."""
+    def switch(self, number: int, direction: Direction, rows: Sequence[ObjectChange]) -> Operation:
+        """Record that an edit is undone or done again; `rows` as they are to be applied."""
         with self._database.transaction(f"The {direction} could not be saved") as database:
             database.execute(
                 "UPDATE edits SET done = ? WHERE number = ?", (direction == "redo", number)
             )
-            return self._operate(number, direction, objects)
+            return self._operate(number, direction, RowChanges.of(rows))
 
-    def _operate(
-        self, number: int, direction: Direction, objects: Iterable[ObjectChange]
-    ) -> Operation:
+    def _operate(self, number: int, direction: Direction, rows: RowChanges) -> Operation:
         # Runs inside a transaction: the table of objects changes with the journal.
-        objects = tuple(objects)
-        self._database.execute_many(
-            "DELETE FROM objects WHERE slide_id = ? AND layer = ? AND id = ?",
-            ((*self._key, change.id) for change in objects if change.after is None),
-        )
-        self._database.execute_many(
-            f"INSERT OR REPLACE INTO objects VALUES ({', '.join('?' * 15)})",
-            ((*self._key, *_to_row(c.after)) for c in objects if c.after is not None),
-        )
+        self._pages.apply(rows)
         operation = self._database.execute(
             "INSERT INTO operations (edit, direction) VALUES (?, ?)", (number, direction)
         )
@@ -133,15 +129,19 @@ class Journal:
         chunks = self._database.rows(
             "SELECT chunk_row, chunk_col, before, after FROM edit_chunks WHERE edit = ?", (number,)
         )
-        objects = self._database.rows(
-            "SELECT before, after FROM edit_objects WHERE edit = ?", (number,)
-        )
         return Edit(
             self._key[1],
             text,
             tuple(PackedChange(*row) for row in chunks),
-            tuple(_from_json(old, new) for old, new in objects),
+            self._rows(number),
         )
+
+    def _rows(self, number: int) -> RowChanges:
+        found = self._database.rows("SELECT rows FROM edit_rows WHERE edit = ?", (number,))
+        if not found:
+            return RowChanges()
+        before, after = unpack(found[0][0])
+        return RowChanges(ObjectArray(before, self._texts), ObjectArray(after, self._texts))
 
     def pending(self) -> list[Operation]:
         """Operations that were recorded and whose chunks may not be on disk, oldest first."""
@@ -175,83 +175,15 @@ class Journal:
         )
         return rows[0][0] if rows else None
 
-    def objects(self) -> dict[int, ObjectRow]:
+    def objects(self) -> ObjectTable:
         """Return the table of objects."""
-        rows = self._database.rows(
-            "SELECT id, class_id, how, model, prompts, score, corrected, author, area, "
-            "y0, x0, y1, x1 FROM objects WHERE slide_id = ? AND layer = ? ORDER BY id",
-            self._key,
-        )
-        return {row[0]: _from_row(row) for row in rows}
+        return ObjectTable(self._pages.read(), self._texts)
 
     def largest_id(self) -> int:
         """Largest id of an object that the journal knows; 0 for none."""
         rows = self._database.rows(
-            "SELECT max(id) FROM edit_objects JOIN edits ON number = edit "
+            "SELECT max(largest) FROM edit_rows JOIN edits ON number = edit "
             "WHERE slide_id = ? AND layer = ?",
             self._key,
         )
         return rows[0][0] or 0
-
-
-def _facts(row: ObjectRow) -> dict[str, Any]:
-    # Whoever made the row may have used numpy's numbers, which neither SQLite nor JSON takes.
-    return {
-        "id": int(row.id),
-        "class_id": int(row.class_id),
-        "how": row.how,
-        "model": row.model,
-        "prompts": row.prompts,
-        "score": float(row.score),
-        "corrected": bool(row.corrected),
-        "author": row.author,
-        "area": int(row.area),
-        "box": tuple(int(corner) for corner in row.box),
-    }
-
-
-def _to_row(row: ObjectRow) -> tuple[Any, ...]:
-    *facts, box = _facts(row).values()
-    return (*facts, *box)
-
-
-def _from_row(row: tuple[Any, ...]) -> ObjectRow:
-    number, class_id, how, model, prompts, score, corrected, author, area, *box = row
-    y0, x0, y1, x1 = box
-    return ObjectRow(
-        number,
-        class_id,
-        how,
-        model,
-        prompts,
-        score,
-        bool(corrected),
-        author,
-        area,
-        (y0, x0, y1, x1),
-    )
-
-
-def _to_json(change: ObjectChange) -> tuple[str | None, str | None]:
-    """Both sides as JSON; of a row that was there before only what is new is kept of the second.
-
-    A new class for a hundred thousand objects would otherwise be their prompts twice.
-    """
-    before = None if change.before is None else _facts(change.before)
-    after = None if change.after is None else _facts(change.after)
-    if before is not None and after is not None:
-        after = {name: value for name, value in after.items() if value != before[name]}
-    return (
-        None if before is None else json.dumps(before),
-        None if after is None else json.dumps(after),
-    )
-
-
-def _from_json(before: str | None, after: str | None) -> ObjectChange:
-    old = None if before is None else json.loads(before)
-    new = None if after is None else {**(old or {}), **json.loads(after)}
-    return ObjectChange(_from_facts(old), _from_facts(new))
-
-
-def _from_facts(facts: dict[str, Any] | None) -> ObjectRow | None:
-    return None if facts is None else ObjectRow(**{**facts, "box": tuple(facts["box"])})

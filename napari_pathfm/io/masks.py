@@ -11,7 +11,7 @@ import contextlib
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from ..core.edits import CHUNK, Edit, ObjectChange, ObjectRow
+from ..core.edits import CHUNK, ChunkChange, Edit, ObjectRow
 from ..core.jobs import Job, Progress, run
-from .chunks import Ids, PackedChange, chunks_in, packed
+from ..core.objects import BOX, ObjectArray, RowChanges
+from .chunks import Ids, PackedChange, chunks_in, chunks_of, packed
 from .errors import ProjectError, explained
 from .journal import Journal, Operation
 from .mask_pyramid import ChunkPyramid
-from .painting import Paint, Tally, changes_of, erasure, union
+from .objects import ObjectTable
+from .painting import UNPACKED, Eraser, Paint, Tally, changes_of, union
 from .project import Project
 from .steps import HistoryStep, Steps
 
@@ -71,7 +73,7 @@ class AnnotationLayer:
         self.levels = self._pyramid.shapes
         self._noting = threading.Lock()
         self._take_stock()
-        self._next_id = max(self._journal.largest_id(), max(self._objects, default=0)) + 1
+        self._next_id = max(self._journal.largest_id(), self._objects.largest_id) + 1
         self._behind = False
         self._writing = threading.RLock()
         self._numbering = threading.Lock()
@@ -136,12 +138,12 @@ class AnnotationLayer:
         self.table_changed.emit()
 
     @property
-    def objects(self) -> Mapping[int, ObjectRow]:
+    def objects(self) -> ObjectTable:
         """The table of objects by id as it is now; never changes, so it can be walked over.
 
         Classes are what they have become by now; edits hold them as they were given.
         """
-        return _Seen(self._objects, self._project.class_book.now.lookup)
+        return self._objects.seen(self._project.class_book.now.lookup)
 
     def new_id(self) -> int:
         """Return an id that no object has or had.
@@ -151,12 +153,22 @@ class AnnotationLayer:
         ValueError
             All 2**32 - 1 ids are used.
         """
+        return self.new_ids(1)[0]
+
+    def new_ids(self, count: int) -> range:
+        """Return so many ids, one after the other, that no object has or had.
+
+        Raises
+        ------
+        ValueError
+            There are not so many left of 2**32 - 1.
+        """
         # A lock of its own: the window must not wait for what is being written.
         with self._numbering:
-            if self._next_id >= 1 << 32:
+            if self._next_id + count > 1 << 32:
                 raise ValueError("this layer has no free id left: make another layer")
-            self._next_id += 1
-            return self._next_id - 1
+            self._next_id += count
+            return range(self._next_id - count, self._next_id)
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Ids:
         """Read a region.
@@ -193,7 +205,7 @@ class AnnotationLayer:
         ids: NDArray[np.integer],
         mask: NDArray[np.bool_] | None,
         text: str,
-        rows: Mapping[int, ObjectRow] = MappingProxyType({}),
+        rows: Mapping[int, ObjectRow] | ObjectArray = MappingProxyType({}),
         level: int = 0,
         by_hand: bool = False,
     ) -> Edit:
@@ -209,7 +221,7 @@ class AnnotationLayer:
             ``(h, w)`` bool: where to draw; everywhere if ``None``.
         text : str
             For the history.
-        rows : mapping
+        rows : mapping or ObjectArray
             Describes new objects by id; area and box are filled in. An id without a row gets one
             with ``how="brush"``.
         level : int
@@ -230,7 +242,47 @@ class AnnotationLayer:
         if not 0 <= level < len(self.levels):
             raise ValueError(f"level must lie between 0 and {len(self.levels) - 1}, not {level}")
         paint = Paint.of(y, x, ids, mask, 2**level)
-        return self._drawn([paint], text, rows, by_hand)
+        return run(self.edit_job([paint], text, rows, by_hand=by_hand))
+
+    def edit_job(
+        self,
+        paints: Iterable[Paint],
+        text: str,
+        rows: Mapping[int, ObjectRow] | ObjectArray = MappingProxyType({}),
+        total: int = 0,
+        by_hand: bool = False,
+    ) -> Job[Edit]:
+        """Make one edit of many paints, for an import; nothing is changed yet.
+
+        Parameters
+        ----------
+        paints : iterable of Paint
+            No chunk may be touched by two of them. They are taken one by one, and what they
+            change is held compressed, so that there may be a million objects in them.
+        text, rows, by_hand
+            As for :meth:`paint_edit`.
+        total : int
+            How many paints there are, for the progress; 0 while nobody knows.
+
+        Raises
+        ------
+        ValueError
+            Two of them touch the same chunk.
+        """
+        described = _described(rows)
+        tally = Tally()
+        chunks: list[ChunkChange] = []
+        seen: set[tuple[int, int]] = set()
+        with self._writing:
+            for done, paint in enumerate(paints):
+                yield Progress(done, total, text)
+                for change in changes_of(paint, self.shape, self._level0, tally):
+                    if (change.row, change.col) in seen:
+                        raise ValueError("two paints of one edit touch the same chunk")
+                    seen.add((change.row, change.col))
+                    chunks.append(change if len(chunks) < UNPACKED else packed(change))
+            objects = tally.changes(self._objects, described, self._project.author, by_hand)
+        return Edit(self.name, text, tuple(chunks), objects)
 
     def delete_edit(self, ids: Iterable[int]) -> Edit:
         """Make the edit that deletes objects.
@@ -240,11 +292,19 @@ class AnnotationLayer:
         ValueError
             There is no such object.
         """
-        rows = self._rows(ids)
-        doomed = np.array([row.id for row in rows], np.uint32)
-        places = {place: None for row in rows for place in chunks_in(*row.box)}
-        paints = (erasure(place, self._level0(*place), doomed) for place in places)
-        return self._drawn(paints, f"delete {_counted(rows)}", {}, False)
+        return run(self.delete_job(ids))
+
+    def delete_job(self, ids: Iterable[int]) -> Job[Edit]:
+        """:meth:`delete_edit` with progress."""
+        doomed = self._select(ids)
+        eraser = Eraser(doomed.ids)
+        places = [
+            (int(row), int(col))
+            for row, col in chunks_of(np.stack([doomed.rows[side] for side in BOX], 1))
+        ]
+        paints = (eraser.paint(place, self._level0(*place)) for place in places)
+        text = f"delete {_counted(doomed)}"
+        return (yield from self.edit_job(paints, text, total=len(places)))
 
     def class_edit(self, ids: Iterable[int], class_id: int) -> Edit:
         """Make the edit that gives objects a class; 0 takes it away.
@@ -257,8 +317,9 @@ class AnnotationLayer:
         if not 0 <= class_id <= 254:
             raise ValueError(f"a class id lies between 0 and 254, not {class_id}")
         now = self._project.class_book.now.lookup
-        rows = [row for row in self._rows(ids) if now[row.class_id] != class_id]
-        changes = tuple(ObjectChange(row, row.with_(class_id=class_id)) for row in rows)
+        rows = self._select(ids)
+        rows = rows.pick(now[rows.rows["class_id"]] != class_id)
+        changes = RowChanges(rows, rows.with_(class_id=class_id))
         return Edit(self.name, f"class {class_id} for {_counted(rows)}", (), changes)
 
     def commit(self, edit: Edit) -> None:
@@ -283,10 +344,11 @@ class AnnotationLayer:
         with self._writing:
             self._catch_up("The edit could not be saved")
             changes = tuple(packed(change) for change in edit.chunks)
-            self._check_fresh(edit, changes)
+            rows = edit.rows
+            yield from self._check_fresh(changes, rows)
             yield from self._apply(
                 changes,
-                edit.objects,
+                rows,
                 lambda: self._journal.record(edit, changes, self._project.author),
             )
 
@@ -353,10 +415,11 @@ class AnnotationLayer:
         edit = self._journal.load(step.number)
         if direction == "undo":
             edit = edit.inverse()
+        rows = edit.rows
         yield from self._apply(
             _packed(edit),
-            edit.objects,
-            lambda: self._journal.switch(step.number, direction, edit.objects),
+            rows,
+            lambda: self._journal.switch(step.number, direction, rows),
         )
         return step
 
@@ -381,7 +444,7 @@ class AnnotationLayer:
     def _apply(
         self,
         changes: tuple[PackedChange, ...],
-        objects: tuple[ObjectChange, ...],
+        rows: RowChanges,
         record: Callable[[], Operation],
     ) -> Job[None]:
         with explained("The edit could not be saved"):
@@ -395,7 +458,7 @@ class AnnotationLayer:
         # written before the next one, or when the layer is opened again.
         self._behind = True
         self._note_steps()
-        self._update_table(objects)
+        self._update_table(rows)
         try:
             with explained("The pixels of an edit could not be written"):
                 self._pyramid.publish(staged)
@@ -403,24 +466,18 @@ class AnnotationLayer:
             self._behind = False
         except (ProjectError, OSError) as error:
             warnings.warn(f"{error} The edit itself is safe in the journal.", stacklevel=2)
-        self._tell(changes, objects)
+        self._tell(changes, bool(rows))
 
-    def _update_table(self, objects: tuple[ObjectChange, ...]) -> None:
-        if not objects:
+    def _update_table(self, rows: RowChanges) -> None:
+        if not rows:
             return
         # A new one each time: another thread may be walking over the old one.
-        table = dict(self._objects)
-        for change in objects:
-            if change.after is not None:
-                table[change.after.id] = change.after
-            elif change.before is not None:
-                table.pop(change.before.id, None)
-        self._objects = table
+        self._objects = self._objects.with_changes(rows)
         with self._numbering:
-            self._next_id = max(self._next_id, *(change.id + 1 for change in objects))
+            self._next_id = max(self._next_id, int(rows.ids[-1]) + 1)
 
-    def _tell(self, changes: tuple[PackedChange, ...], objects: tuple[ObjectChange, ...]) -> None:
-        if objects:
+    def _tell(self, changes: tuple[PackedChange, ...], table: bool) -> None:
+        if table:
             self.table_changed.emit()
         if changes:
             box = None
@@ -451,9 +508,14 @@ class AnnotationLayer:
             if not self._project.read_only:
                 self._journal.mark_applied(operation.number)
 
-    def _check_fresh(self, edit: Edit, changes: tuple[PackedChange, ...]) -> None:
-        fresh = all(self._objects.get(change.id) == change.before for change in edit.objects)
-        if not fresh or not all(self._is_before(change) for change in changes):
+    def _check_fresh(self, changes: tuple[PackedChange, ...], rows: RowChanges) -> Job[None]:
+        fresh = self._objects.agrees(rows)
+        for done, change in enumerate(changes):
+            if not fresh or not self._is_before(change):
+                fresh = False
+                break
+            yield Progress(done, len(changes), "looking at the mask", "chunks")
+        if not fresh:
             raise ValueError("the layer has changed since this edit was made: make it again")
 
     def _is_before(self, change: PackedChange) -> bool:
@@ -465,49 +527,17 @@ class AnnotationLayer:
             return now is before
         return np.array_equal(now, before)
 
-    def _drawn(
-        self, paints: Iterable[Paint], text: str, rows: Mapping[int, ObjectRow], by_hand: bool
-    ) -> Edit:
-        tally = Tally()
-        with self._writing:
-            chunks = tuple(
-                change
-                for paint in paints
-                for change in changes_of(paint, self.shape, self._level0, tally)
-            )
-            objects = tally.objects(self._objects, rows, self._project.author, by_hand)
-        return Edit(self.name, text, chunks, objects)
-
     def _level0(self, row: int, col: int) -> Ids | None:
         return self._pyramid.chunk(0, row, col)
 
-    def _rows(self, ids: Iterable[int]) -> list[ObjectRow]:
-        numbers = dict.fromkeys(int(number) for number in ids)
-        unknown = [number for number in numbers if number not in self._objects]
-        if unknown:
-            raise ValueError(f"the layer {self.name!r} has no object {unknown[0]}")
-        return [self._objects[number] for number in numbers]
+    def _select(self, ids: Iterable[int]) -> ObjectArray:
+        try:
+            return self._objects.select(ids)
+        except KeyError as error:
+            raise ValueError(f"the layer {self.name!r} has no object {error}") from error
 
     def __repr__(self) -> str:
         return f"AnnotationLayer({self.name!r}, shape={self.shape}, objects={len(self._objects)})"
-
-
-class _Seen(Mapping[int, ObjectRow]):
-    """Rows of objects with what their classes have become."""
-
-    def __init__(self, rows: Mapping[int, ObjectRow], lookup: NDArray[np.uint8]) -> None:
-        self._rows, self._lookup = rows, lookup
-
-    def __getitem__(self, number: int) -> ObjectRow:
-        row = self._rows[number]
-        class_id = int(self._lookup[row.class_id])
-        return row if class_id == row.class_id else row.with_(class_id=class_id)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
 
 def layer_names(project: Project, slide_id: str) -> list[str]:
@@ -554,8 +584,14 @@ def _check_name(name: str) -> None:
         )
 
 
-def _counted(rows: list[ObjectRow]) -> str:
-    return f"object {rows[0].id}" if len(rows) == 1 else f"{len(rows)} objects"
+def _counted(rows: ObjectArray) -> str:
+    return f"object {rows.ids[0]}" if len(rows) == 1 else f"{len(rows)} objects"
+
+
+def _described(rows: Mapping[int, ObjectRow] | ObjectArray) -> ObjectArray:
+    if isinstance(rows, ObjectArray):
+        return rows
+    return ObjectArray.of(row.with_(id=number) for number, row in rows.items())
 
 
 def _packed(edit: Edit) -> tuple[PackedChange, ...]:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.edits import CHUNK, ChunkChange, ObjectChange, ObjectRow
+from ..core.edits import CHUNK, ChunkChange
+from ..core.objects import BOX, WORDS, ObjectArray, RowChanges, Rows, Texts
 from .chunks import Ids, PackedChange, chunks_in, pack, packed
+from .objects import ObjectTable
 
 Box = tuple[int, int, int, int]
 
-_UNPACKED = 32
+UNPACKED = 32
 """So many changed chunks of an edit stay as they are; the others are held compressed."""
+
+_FAR = (1 << 31) - 1
+_NO_BOX = (_FAR, _FAR, -1, -1)
+"""Joined with any box it is that box."""
+
+_EDGES = (np.minimum, np.minimum, np.maximum, np.maximum)
+"""What joins each side of two boxes."""
+
+_FLAGS = 1 << 27
+"""Ids up to here are looked up in a table of a byte each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +114,15 @@ class Paint:
 
 @dataclass
 class Tally:
-    """Pixels that each object has lost and gained, and where it has gained them."""
+    """Pixels that each object has lost and gained, and where it has gained them.
 
-    lost: dict[int, int] = field(default_factory=dict)
-    gained: dict[int, int] = field(default_factory=dict)
-    boxes: dict[int, Box] = field(default_factory=dict)
+    Counts of each piece are only noted, and are put together once, at the end: an import has a
+    million objects.
+    """
+
+    lost: list[tuple[Ids, NDArray[np.int64]]] = field(default_factory=list)
+    gained: list[tuple[Ids, NDArray[np.int64]]] = field(default_factory=list)
+    boxes: list[tuple[Ids, NDArray[np.int64]]] = field(default_factory=list)
 
     def count(
         self,
@@ -129,66 +146,84 @@ class Tally:
             Level-0 pixels per pixel, of `corner` too.
         """
         before, after = old[changed], new[changed]
-        for number, pixels in _counts(before):
-            self.lost[number] = self.lost.get(number, 0) + pixels * factor**2
-        for number, pixels in _counts(after):
-            self.gained[number] = self.gained.get(number, 0) + pixels * factor**2
-        for number, (y0, x0, y1, x1) in _boxes(after, changed):
-            y, x = corner
-            box = ((y + y0) * factor, (x + x0) * factor, (y + y1) * factor, (x + x1) * factor)
-            self.boxes[number] = union(self.boxes.get(number), box)
+        for noted, values in ((self.lost, before), (self.gained, after)):
+            ids, pixels = _counts(values)
+            noted.append((ids, pixels * factor**2))
+        ids, boxes = _boxes(after, changed)
+        self.boxes.append((ids, (boxes + np.array((*corner, *corner))) * factor))
 
-    def objects(
-        self,
-        now: Mapping[int, ObjectRow],
-        rows: Mapping[int, ObjectRow],
-        author: str,
-        by_hand: bool,
-    ) -> tuple[ObjectChange, ...]:
+    def changes(
+        self, now: ObjectTable, described: ObjectArray, author: str, by_hand: bool
+    ) -> RowChanges:
         """What happens to the rows of all objects touched.
 
         Parameters
         ----------
-        now : mapping
+        now : ObjectTable
             The table before.
-        rows : mapping
+        described : ObjectArray
             Descriptions of new objects (or new ones of old objects).
         author : str
             Who made the objects that have no row yet.
         by_hand : bool
             Whether touching what a model has made corrects it.
         """
-        touched = sorted((self.lost.keys() | self.gained.keys()) - {0})
-        changes = (
-            ObjectChange(now.get(number), self._row(number, now, rows, author, by_hand))
-            for number in touched
-        )
-        return tuple(change for change in changes if change.before != change.after)
+        ids, area, boxes = self.sums()
+        old, known = now.find(ids)
+        new = _described(old, known, ids, described, author)
+        new["area"] = old["area"] + area
+        new["corrected"] |= by_hand & known & (old["how"] != WORDS.code("brush"))
+        for name, corner, edge in zip(BOX, boxes, _EDGES, strict=True):
+            new[name] = np.where(known, edge(old[name], corner), corner)
+        left = new["area"] > 0
+        changed = ~(known & left) | (old != new)
+        before, after = old[known & changed], new[left & changed]
+        texts = _either(described.texts, now.texts)
+        return RowChanges(ObjectArray(before, now.texts), ObjectArray(after, texts))
 
-    def _row(
-        self,
-        number: int,
-        now: Mapping[int, ObjectRow],
-        rows: Mapping[int, ObjectRow],
-        author: str,
-        by_hand: bool,
-    ) -> ObjectRow | None:
-        old = now.get(number)
-        area = (old.area if old else 0) + self.gained.get(number, 0) - self.lost.get(number, 0)
-        if area <= 0:
-            return None
-        row = rows.get(number) or old or ObjectRow(number, how="brush", author=author)
-        corrected = row.corrected or (by_hand and old is not None and old.how != "brush")
-        box = old.box if old else None
-        if number in self.boxes:
-            box = union(box, self.boxes[number])
-        return row.with_(
-            id=number,
-            area=area,
-            box=box or row.box,
-            corrected=corrected,
-            author=row.author or author,
-        )
+    def sums(self) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
+        """Ascending ids ``(K,)``, pixels more or less ``(K,)``, boxes of the new ``(4, K)``."""
+        parts = [part[0] for part in (*self.lost, *self.gained)]
+        ids = np.unique(np.concatenate([np.zeros(0, np.uint32), *parts]))
+        area = np.zeros(len(ids), np.int64)
+        boxes = np.repeat(np.array(_NO_BOX, np.int64)[:, None], len(ids), 1)
+        for numbers, pixels in _joined(self.lost):
+            np.subtract.at(area, np.searchsorted(ids, numbers), pixels)
+        for numbers, pixels in _joined(self.gained):
+            np.add.at(area, np.searchsorted(ids, numbers), pixels)
+        for numbers, corners in _joined(self.boxes):
+            at = np.searchsorted(ids, numbers)
+            for side, edge in enumerate(_EDGES):
+                edge.at(boxes[side], at, corners[:, side])
+        real = ids > 0  # 0 is no object
+        return ids[real], area[real], boxes[:, real]
+
+
+def _joined(parts: Sequence[tuple[NDArray[Any], ...]]) -> list[tuple[NDArray[Any], ...]]:
+    return [tuple(np.concatenate(column) for column in zip(*parts, strict=True))] if parts else []
+
+
+def _described(
+    old: Rows, known: NDArray[np.bool_], ids: Ids, described: ObjectArray, author: str
+) -> Rows:
+    new = old.copy()
+    new["id"] = ids
+    new["how"][~known], new["score"][~known] = WORDS.code("brush"), -1
+    at, given = described.find(ids)
+    for name in ("class_id", "corrected", "how", "model", "author", "score", "prompts"):
+        new[name][given] = described.rows[name][at[given]]
+    new["author"][new["author"] == WORDS.code("")] = WORDS.code(author)
+    return new
+
+
+def _either(one: Texts, other: Texts) -> Texts:
+    def text(key: int) -> str:
+        try:
+            return one(key)
+        except KeyError:
+            return other(key)
+
+    return text
 
 
 def changes_of(
@@ -228,7 +263,7 @@ def changes_of(
             change = _over(before, paint, row, col, box, tally)
         if change is not None:
             drawn += 1
-            yield change if drawn <= _UNPACKED else packed(change)
+            yield change if drawn <= UNPACKED else packed(change)
 
 
 def _over(
@@ -275,11 +310,33 @@ def _full(number: int) -> bytes | None:
     return pack(np.full((CHUNK, CHUNK), number, np.uint32))
 
 
-def erasure(place: tuple[int, int], chunk: Ids | None, doomed: Ids) -> Paint:
-    """Draw 0 over some objects in the chunk at ``(row, column)``."""
-    found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else np.isin(chunk, doomed)
-    nothing = np.zeros(found.shape, np.uint32)
-    return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
+class Eraser:
+    """Finds the pixels of some objects in chunks.
+
+    Parameters
+    ----------
+    doomed : ndarray
+        ``(K,)`` uint32, ascending.
+    """
+
+    def __init__(self, doomed: Ids) -> None:
+        self._doomed = doomed
+        largest = int(doomed[-1]) if len(doomed) else 0
+        self._flags: NDArray[np.bool_] | None = None
+        if largest < _FLAGS:
+            self._flags = np.zeros(largest + 2, bool)
+            self._flags[doomed] = True
+
+    def paint(self, place: tuple[int, int], chunk: Ids | None) -> Paint:
+        """Draw 0 over the objects in the chunk at ``(row, column)``."""
+        found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else self._find(chunk)
+        nothing = np.zeros(found.shape, np.uint32)
+        return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
+
+    def _find(self, chunk: Ids) -> NDArray[np.bool_]:
+        if self._flags is None:
+            return np.isin(chunk, self._doomed)
+        return self._flags[np.minimum(chunk, len(self._flags) - 1)]
 
 
 def union(one: Box | None, other: Box) -> Box:
@@ -294,25 +351,26 @@ def union(one: Box | None, other: Box) -> Box:
     )
 
 
-def _counts(values: Ids) -> Iterator[tuple[int, int]]:
+def _counts(values: Ids) -> tuple[Ids, NDArray[np.int64]]:
     low, high = int(values.min()), int(values.max())
     if low == high:
-        yield low, len(values)
-    elif high - low < 1 << 18:  # counting is much faster than sorting
+        return values[:1].copy(), np.array([len(values)])
+    if high - low < 1 << 18:  # counting is much faster than sorting
         counts = np.bincount((values - np.uint32(low)).astype(np.intp))
-        for offset in np.flatnonzero(counts):
-            yield low + int(offset), int(counts[offset])
-    else:
-        numbers, counts = np.unique(values, return_counts=True)
-        yield from zip(numbers.tolist(), counts.tolist(), strict=True)
+        present = np.flatnonzero(counts)
+        return (present + low).astype(np.uint32), counts[present]
+    numbers, counts = np.unique(values, return_counts=True)
+    return numbers, counts
 
 
-def _boxes(values: Ids, changed: NDArray[np.bool_]) -> Iterator[tuple[int, Box]]:
-    """Boxes of the ids ``(K,)`` of those pixels that are set in ``changed (h, w)``."""
+def _boxes(values: Ids, changed: NDArray[np.bool_]) -> tuple[Ids, NDArray[np.int64]]:
+    """Ids that occur among ``(K,)`` pixels, and the box of each, ``(N, 4)``.
+
+    The pixels are those that are set in ``changed (h, w)``.
+    """
     if values.min() == values.max():
         rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-        yield int(values[0]), (int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1)
-        return
+        return values[:1].copy(), np.array([[rows[0], cols[0], rows[-1] + 1, cols[-1] + 1]])
     ys, xs = np.nonzero(changed)
     order = np.argsort(values, kind="stable")
     values, ys, xs = values[order], ys[order], xs[order]
@@ -323,8 +381,7 @@ def _boxes(values: Ids, changed: NDArray[np.bool_]) -> Iterator[tuple[int, Box]]
         np.maximum.reduceat(ys, starts) + 1,
         np.maximum.reduceat(xs, starts) + 1,
     )
-    for number, *box in zip(values[starts].tolist(), *(c.tolist() for c in corners), strict=True):
-        yield number, (box[0], box[1], box[2], box[3])
+    return values[starts], np.stack(corners, 1)
 
 
 def _checked_ids(ids: NDArray[np.integer]) -> Ids:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from .errors import ProjectError
+from .old_rows import add_functions
 
 APPLICATION_ID = 0x5046_4D31
 """Marks an SQLite file as ours (``PRAGMA application_id``)."""
@@ -112,7 +113,40 @@ CREATE TABLE class_edits (              -- edits of no slide and no layer
 CREATE INDEX edits_done ON edits (slide_id, layer, done, number);
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _CLASSES_AND_LAYERS)
+_OBJECTS_IN_PAGES = """
+CREATE TABLE object_pages (
+    slide_id TEXT NOT NULL,
+    layer TEXT NOT NULL,
+    page INTEGER NOT NULL,              -- holds ids from 1024 * page on
+    rows BLOB NOT NULL,                 -- see io/object_pages.py
+    UNIQUE (slide_id, layer, page)
+);
+CREATE TABLE prompts (
+    key INTEGER PRIMARY KEY,            -- 64 bits of the text's hash
+    text TEXT NOT NULL
+);
+CREATE TABLE edit_rows (
+    edit INTEGER PRIMARY KEY REFERENCES edits (number) ON DELETE CASCADE,
+    largest INTEGER NOT NULL,           -- id among them
+    rows BLOB NOT NULL                  -- both sides; see io/object_pages.py
+);
+INSERT OR IGNORE INTO prompts
+    SELECT prompt_key(text), text FROM (
+        SELECT prompts AS text FROM objects
+        UNION SELECT json_extract(before, '$.prompts') FROM edit_objects
+        UNION SELECT json_extract(after, '$.prompts') FROM edit_objects
+    ) WHERE text != '';
+INSERT INTO object_pages
+    SELECT slide_id, layer, id / 1024,
+        pack_rows(id, class_id, how, model, prompts, score, corrected, author, area, y0, x0, y1, x1)
+    FROM objects GROUP BY slide_id, layer, id / 1024;
+INSERT INTO edit_rows
+    SELECT edit, max(id), pack_changes(before, after) FROM edit_objects GROUP BY edit;
+DROP TABLE objects;
+DROP TABLE edit_objects;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _CLASSES_AND_LAYERS, _OBJECTS_IN_PAGES)
 """``MIGRATIONS[n]`` turns schema `n` into schema ``n + 1``; a published one is never changed."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -165,6 +199,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """
     version = schema_version(connection)
     check_version(version)
+    add_functions(connection)
     for number in range(version, SCHEMA_VERSION):
         first = f"PRAGMA application_id = {APPLICATION_ID};" if not number else ""
         if first:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_pathfm.core.edits import CHUNK, ChunkChange, Edit, ObjectChange, ObjectRow
+from napari_pathfm.core.objects import RowChanges
 from napari_pathfm.io.chunks import PackedChange, packed
 from napari_pathfm.io.journal import Journal
 from napari_pathfm.io.project import Project
@@ -65,7 +66,7 @@ def test_a_chunk_is_as_the_last_done_edit_left_it(journal: Journal) -> None:
 
 def test_pending_is_what_was_recorded_after_the_last_applied(journal: Journal) -> None:
     number = record(journal, "one")
-    operation = journal.switch(number, "undo", ())
+    operation = journal.switch(number, "undo", RowChanges())
     assert [o.direction for o in journal.pending()] == ["do", "undo"]
     journal.mark_applied(operation.number - 1)
     assert journal.pending() == [operation]
@@ -74,7 +75,8 @@ def test_pending_is_what_was_recorded_after_the_last_applied(journal: Journal) -
 
 
 def test_an_edit_that_fails_is_not_there_at_all(project: Project, journal: Journal) -> None:
-    journal.switch(record(journal, "one", ROW), "undo", (ObjectChange(ROW, None),))
+    gone = RowChanges.of([ObjectChange(ROW, None)])
+    journal.switch(record(journal, "one", ROW), "undo", gone)
 
     def broken() -> Iterator[PackedChange]:
         yield PackedChange(0, 0, None, b"x")

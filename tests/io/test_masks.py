@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_pathfm.core.edits import ChunkChange, Edit, ObjectRow
+from napari_pathfm.core.jobs import run
+from napari_pathfm.core.objects import ObjectArray
 from napari_pathfm.io import mask_pyramid, masks
 from napari_pathfm.io.mask_pyramid import ChunkPyramid, Staged
 from napari_pathfm.io.masks import AnnotationLayer, layer_names
+from napari_pathfm.io.painting import Paint
 from napari_pathfm.io.project import Project, ProjectError
 
 SHAPE = (1301, 2103)
@@ -470,6 +473,40 @@ def test_for_reading_only_nothing_can_be_edited(project: Project, layer: Annotat
             view.undo()
         with pytest.raises(ProjectError, match="does not exist yet"):
             AnnotationLayer.open(reader, "ab", "new", SHAPE)
+
+
+def test_an_edit_of_many_paints_is_drawn_one_chunk_after_the_other(layer: AnnotationLayer) -> None:
+    ids = np.array(layer.new_ids(6))
+    drawn = np.zeros(layer.shape, np.uint32)
+    drawn[40:60, 500:530] = ids[0]  # lies in two chunks
+    for number, place in zip(ids[1:], np.ndindex(1, 5), strict=True):
+        drawn[1100 + 20 * place[0] :, 100 * place[1] :][:9, :9] = number
+    shapes = (layer.shape[0] // 512 + 1, layer.shape[1] // 512 + 1)
+    paints = [
+        Paint.of(512 * row, 512 * col, part, part > 0, 1)
+        for row, col in np.ndindex(shapes)
+        for part in [drawn[512 * row :, 512 * col :][:512, :512]]
+    ]
+    rows = ObjectArray.new(ids, class_id=[1, 2, 3, 4, 5, 6], how="import")
+    edit = run(layer.edit_job(paints, "import", rows, total=len(paints)))
+    layer.commit(edit)
+    check(layer, drawn)
+    assert layer.objects[int(ids[0])] == ObjectRow(
+        int(ids[0]), 1, "import", author="ann", area=600, box=(40, 500, 60, 530)
+    )
+    assert layer.new_id() == ids[-1] + 1
+    layer.undo()
+    check(layer, np.zeros_like(drawn))
+    with pytest.raises(ValueError, match="same chunk"):
+        run(layer.edit_job([paints[0], paints[0]], "twice"))
+
+
+def test_large_numbers_are_deleted_too(layer: AnnotationLayer) -> None:
+    layer.commit(square(layer, 0, 0, 20, 2**32 - 1))
+    layer.commit(square(layer, 0, 0, 10, 1 << 28))
+    layer.commit(layer.delete_edit([2**32 - 1]))
+    assert list(layer.objects) == [1 << 28]
+    assert whole(layer).any()
 
 
 def test_a_huge_layer_opens_at_once_and_paints_far_out(project: Project) -> None:

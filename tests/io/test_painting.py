@@ -57,9 +57,15 @@ def test_painting_agrees_with_enlarging_every_pixel(
         ] = after
     np.testing.assert_array_equal(painted, expected)
     changed = expected != canvas
-    for counts, picture in ((tally.lost, canvas), (tally.gained, expected)):
-        found = np.unique(picture[changed], return_counts=True)
-        assert counts == dict(zip(*(part.tolist() for part in found), strict=True))
-    for number, (y0, x0, y1, x1) in tally.boxes.items():
+    for noted, picture in ((tally.lost, canvas), (tally.gained, expected)):
+        numbers, counts = np.unique(picture[changed], return_counts=True)
+        assert sum(pixels.sum() for _, pixels in noted) == counts.sum()
+        for number, count in zip(numbers, counts, strict=True):
+            assert sum(pixels[ids == number].sum() for ids, pixels in noted) == count
+    ids, more, boxes = tally.sums()
+    assert ids.tolist() == np.setdiff1d([canvas[changed], expected[changed]], 0).tolist()
+    for number, area, (y0, x0, y1, x1) in zip(ids, more, boxes.T, strict=True):
+        assert area == (expected == number).sum() - (canvas == number).sum()
         ys, xs = np.nonzero(changed & (expected == number))
-        assert (y0, x0, y1, x1) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+        if len(ys):
+            assert (y0, x0, y1, x1) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
