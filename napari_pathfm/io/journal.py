@@ -21,6 +21,7 @@ from .object_pages import ObjectPages, PromptTexts
 from .objects import ObjectTable
 from .row_blobs import pack, unpack
 from .steps import drop_undone
+from .waiting import drop as drop_stroke
 
 Direction = Literal["do", "undo", "redo"]
 
@@ -78,8 +79,12 @@ class Journal:
         )
         return (rows[0][0], rows[0][1]) if rows else None
 
-    def record(self, edit: Edit, changes: Iterable[PackedChange], author: str) -> Operation:
+    def record(
+        self, edit: Edit, changes: Iterable[PackedChange], author: str, stroke: int = 0
+    ) -> Operation:
         """Write a new edit, whole or not at all; what was undone before it is dropped.
+
+        `stroke` is the number of the waiting stroke that has become this edit; 0 for none.
 
         Raises
         ------
@@ -89,6 +94,7 @@ class Journal:
         made = datetime.now(UTC).isoformat()
         with self._database.transaction("The edit could not be saved") as database:
             drop_undone(database, *self._key)
+            drop_stroke(database, stroke)
             number = database.execute(
                 "INSERT INTO edits (slide_id, layer, text, author, made, done) "
                 "VALUES (?, ?, ?, ?, ?, 1)",

@@ -31,8 +31,12 @@ from .objects import ObjectTable
 from .painting import UNPACKED, Eraser, Paint, Tally, changes_of, union
 from .project import Project
 from .steps import HistoryStep, Steps
+from .waiting import HandStroke, WaitingStrokes
 
-__all__ = ["AnnotationLayer", "HistoryStep", "layer_names"]
+__all__ = ["AnnotationLayer", "HandStroke", "HistoryStep", "layer_names"]
+
+LARGE = 16
+"""A stroke over more chunks is kept before it is worked out."""
 
 
 class AnnotationLayer:
@@ -62,6 +66,7 @@ class AnnotationLayer:
         self._project = project
         self._journal = Journal(project.database, slide_id, name)
         self._steps = Steps(project.database, slide_id, name)
+        self._strokes = WaitingStrokes(project.database, slide_id, name)
         store = project.slide_store(slide_id)
         self._pyramid = ChunkPyramid(
             store / "masks" / name,
@@ -122,6 +127,16 @@ class AnnotationLayer:
                     self._journal.mark_applied(0)
                 self._pyramid.create()
             self._replay(self._journal.pending())
+        if not self._project.read_only:
+            self._draw_waiting()
+
+    def _draw_waiting(self) -> None:
+        # What was on screen when the program was killed.
+        try:
+            for number, stroke in self._strokes.all():
+                run(self.stroke_job(stroke, number))
+        except ProjectError as error:
+            warnings.warn(f"{error} A stroke waits until the layer is opened again.", stacklevel=2)
 
     def _take_stock(self) -> None:
         self._objects = self._journal.objects()
@@ -335,8 +350,56 @@ class AnnotationLayer:
         """
         run(self.commit_job(edit))
 
-    def commit_job(self, edit: Edit) -> Job[None]:
-        """Do an edit with progress; closing the job before its end leaves everything as before."""
+    def is_large(self, stroke: HandStroke) -> bool:
+        """Whether a stroke takes long to write, so that :meth:`keep_stroke` is worth its while."""
+        y0, x0, y1, x1 = stroke.paint.box(self.shape)
+        return (y1 - y0) * (x1 - x0) > LARGE * CHUNK**2
+
+    def keep_stroke(self, stroke: HandStroke) -> int:
+        """Keep a stroke that is going to be written, so that a kill does not lose it.
+
+        Returns
+        -------
+        int
+            Its number, for :meth:`stroke_job` or :meth:`drop_stroke`.
+
+        Raises
+        ------
+        ProjectError
+            The disk is full, ...
+        """
+        return self._strokes.keep(stroke)
+
+    def drop_stroke(self, number: int) -> None:
+        """Forget a stroke that was kept: it was taken back before it was written."""
+        self._strokes.drop(number)
+
+    def stroke_job(self, stroke: HandStroke, number: int = 0) -> Job[None]:
+        """Draw a stroke and keep it as an edit; closing the job leaves everything as before.
+
+        Parameters
+        ----------
+        stroke : HandStroke
+        number : int
+            Under which it was kept; 0 if it was not.
+        """
+        with self._writing:
+            new = {
+                number: ObjectRow(number, stroke.class_id, how="brush")
+                for number in np.unique(stroke.paint.ids[stroke.paint.mask]).tolist()
+                if number and number not in self._objects
+            }
+            edit = yield from self.edit_job([stroke.paint], stroke.text, new, by_hand=True)
+            if edit:
+                yield from self.commit_job(edit, number)
+            elif number:
+                self._strokes.drop(number)
+
+    def commit_job(self, edit: Edit, stroke: int = 0) -> Job[None]:
+        """Do an edit with progress; closing the job before its end leaves everything as before.
+
+        `stroke` is the number of the kept stroke that it draws, if any.
+        """
         if not edit:
             return
         if edit.layer != self.name:
@@ -349,7 +412,7 @@ class AnnotationLayer:
             yield from self._apply(
                 changes,
                 rows,
-                lambda: self._journal.record(edit, changes, self._project.author),
+                lambda: self._journal.record(edit, changes, self._project.author, stroke),
             )
 
     def undo(self) -> HistoryStep | None:

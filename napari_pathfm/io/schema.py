@@ -146,7 +146,21 @@ DROP TABLE objects;
 DROP TABLE edit_objects;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _CLASSES_AND_LAYERS, _OBJECTS_IN_PAGES)
+_WAITING_STROKES = """
+CREATE TABLE waiting_strokes (          -- on screen, and not yet edits
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    slide_id TEXT NOT NULL,
+    layer TEXT NOT NULL,
+    stroke BLOB NOT NULL                -- see io/waiting.py
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _VERSION_1,
+    _CLASSES_AND_LAYERS,
+    _OBJECTS_IN_PAGES,
+    _WAITING_STROKES,
+)
 """``MIGRATIONS[n]`` turns schema `n` into schema ``n + 1``; a published one is never changed."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
