@@ -22,6 +22,7 @@ from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
 from .active import ActiveClass
+from .class_changes import ClassChanges
 from .history import History, Stroke
 from .keys import REDO, UNDO, Keys, bind
 from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
@@ -65,6 +66,7 @@ class EditWindow(QObject):
         self._viewer, self._session = viewer, session
         self.history = History(session, runner, self)
         self.active = ActiveClass(session, self)
+        self.class_changes = ClassChanges(session, self.history, self)
         self.layer: Labels | None = None
         self.place: Place | None = None
         self._store: AnnotationLayer | None = None

@@ -1,90 +1,161 @@
-"""The classes of the project: their digits, names and colours."""
+"""The classes of the project: their digits, names, colours, and how many objects each has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtGui import QColor, QDropEvent, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractItemDelegate,
+    QAbstractItemView,
+    QAction,
     QColorDialog,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ..core.edits import AnnotationClass
+from ..core.jobs import Job, Progress
+from ..io.classes import Uses, uses
+from ..io.project import Project
 from ..session import Session
-from . import notify
 from .active import ActiveClass
+from .class_changes import ClassChanges
+from .class_dialog import ClassDialog
+from .follow import follow
 from .keys import let_keys_through
+from .runner import Runner
 
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#8c564b")
 """Given to new classes in turn; colour-blind people can tell them apart (Okabe and Ito)."""
 
+NEW = 0
+"""Stands for the id of a class whose name is being typed."""
+
+ID = Qt.ItemDataRole.UserRole
+
+
+class _Rows(QListWidget):
+    dropped = Signal()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        super().dropEvent(event)
+        self.dropped.emit()
+
 
 class ClassList(QWidget):
-    """Shows the classes, chooses the active one, adds, renames and recolours."""
+    """Shows the classes, chooses the active one and changes them.
+
+    Parameters
+    ----------
+    session : Session
+    active : ActiveClass
+    changes : ClassChanges
+        Takes the changes, so that each can be undone.
+    runner : Runner
+        Counts what a merge concerns.
+    """
 
     def __init__(
-        self, session: Session, active: ActiveClass, parent: QWidget | None = None
+        self,
+        session: Session,
+        active: ActiveClass,
+        changes: ClassChanges,
+        runner: Runner,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._session, self._active = session, active
+        self._changes, self._runner = changes, runner
         self._shown: tuple[AnnotationClass, ...] = ()
-        self.list = QListWidget()
-        self.list.setMaximumHeight(96)
-        self.list.setToolTip("The next object gets the chosen class. Double-click to rename.")
+        self.dialog: ClassDialog | None = None
+        self.list = _Rows()
+        self.list.setMaximumHeight(120)
+        self.list.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
+        self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.list.setToolTip(
+            "The next object gets the chosen class; its digit chooses it, too. Double-click to "
+            "rename, drag to put in another order."
+        )
         self.add_button = QPushButton("Add class")
-        self.color_button = QPushButton("Colour…")
+        self.menu = QMenu(self)
+        self.menu_button = QPushButton("Change class")
+        self.menu_button.setMenu(self.menu)
         row = QHBoxLayout()
         row.addWidget(self.add_button)
-        row.addWidget(self.color_button)
+        row.addWidget(self.menu_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.list)
         column.addLayout(row)
-        self.add_button.clicked.connect(self._on_add)
-        self.color_button.clicked.connect(self._on_color)
-        self.list.currentRowChanged.connect(self._on_row)
-        self.list.itemChanged.connect(self._on_item)
-        active.changed.connect(self._on_active)
-        let_keys_through(self.list)
+        self.rename_action = self._action("Rename", self._on_rename)
+        self.color_action = self._action("Colour…", self._on_color)
+        self.merge_action = self._action("Merge into another…", partial(self._ask, True))
+        self.delete_action = self._action("Delete…", partial(self._ask, False))
+        self._connect()
         self._fill()
 
     def add(self, name: str, color: str = "") -> None:
-        """Add a class with the lowest free id."""
-        classes = self._session.classes
-        taken = {one.id for one in classes}
-        free = next((number for number in range(1, 255) if number not in taken), None)
-        if free is None:
-            notify.warn("A project has at most 254 classes.")
-            return
-        made = AnnotationClass(free, name, color or COLORS[len(classes) % len(COLORS)])
-        self._session.classes = (*classes, made)
-        self._active.choose(free)
+        """Add a class and choose it."""
+        color = color or COLORS[len(self._session.classes) % len(COLORS)]
+        self._changes.add(name, color, self._active.choose, self._fill)
 
     def rename(self, class_id: int, name: str) -> None:
         """Give a class another name; an empty one or one that is taken is refused."""
-        others = {one.name for one in self._session.classes if one.id != class_id}
-        if not name.strip() or name.strip() in others:
-            notify.warn("A class needs a name of its own.")
-            self._fill()
-            return
-        self._change(class_id, lambda one: replace(one, name=name.strip()))
+        old = self._name(class_id)
+        if name.strip() != old:
+            text = f"rename class {old} to {name.strip()}"
+            self._changes.change(text, lambda now: now.renamed(class_id, name), failed=self._fill)
 
     def recolor(self, class_id: int, color: str) -> None:
         """Give a class another colour, ``"#rrggbb"``."""
-        self._change(class_id, lambda one: replace(one, color=color))
+        text = f"colour of class {self._name(class_id)}"
+        self._changes.change(text, lambda now: now.recolored(class_id, color))
 
-    def _change(self, class_id: int, changed: Callable[[AnnotationClass], AnnotationClass]) -> None:
-        self._session.classes = tuple(
-            changed(one) if one.id == class_id else one for one in self._session.classes
-        )
+    def remove(self, class_id: int, into: int = 0) -> None:
+        """Take a class away; its objects and tiles go to another one, or to none (0)."""
+        name = self._name(class_id)
+        text = f"merge class {name} into {self._name(into)}" if into else f"delete class {name}"
+        self._changes.change(text, lambda now: now.without(class_id, into))
+
+    def reorder(self, ids: list[int]) -> None:
+        """Put the classes in another order."""
+        self._changes.change("order of classes", lambda now: now.ordered(ids), failed=self._fill)
+
+    def _name(self, class_id: int) -> str:
+        return next((one.name for one in self._session.classes if one.id == class_id), "")
+
+    def _action(self, text: str, act: Callable[[], None]) -> QAction:
+        action = QAction(text, self)
+        action.triggered.connect(lambda: act())
+        self.menu.addAction(action)
+        return action
+
+    def _connect(self) -> None:
+        self.add_button.clicked.connect(self._on_add)
+        self.list.currentRowChanged.connect(self._on_row)
+        self.list.dropped.connect(self._on_dropped)
+        self.list.customContextMenuRequested.connect(self._on_menu)
+        delegate = self.list.itemDelegate()
+        if delegate is not None:
+            delegate.closeEditor.connect(self._on_edited)
+        self._active.changed.connect(self._on_active)
+        follow(self, (self._session.events.project, self._on_project))
+        let_keys_through(self.list)
+        self._on_project()
+
+    def _on_project(self) -> None:
+        why = self._changes.refusal()
+        for button in (self.add_button, self.menu_button):
+            button.setEnabled(not why)
+            button.setToolTip(f"Not now: {why}" if why else "")
 
     def _on_active(self, *_: object) -> None:
         # New items in the middle of a double click would end it before its second half.
@@ -101,29 +172,58 @@ class ClassList(QWidget):
         self.list.blockSignals(True)
         self.list.clear()
         for place, one in enumerate(self._session.classes):
-            item = QListWidgetItem(_icon(one.color, place + 1), one.name)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
-            item.setData(Qt.ItemDataRole.UserRole, one.id)
-            self.list.addItem(item)
+            self.list.addItem(_item(one, place + 1))
             if one.id == self._active.id:
                 self.list.setCurrentRow(place)
         self.list.blockSignals(False)
-        self.color_button.setEnabled(bool(self._session.classes))
+        some = bool(self._session.classes)
+        for action in (self.rename_action, self.color_action, self.delete_action):
+            action.setEnabled(some)
+        self.merge_action.setEnabled(len(self._session.classes) > 1)
 
     def _on_row(self, row: int) -> None:
         if 0 <= row < len(self._session.classes):
             self._active.choose(self._session.classes[row].id)
 
-    def _on_item(self, item: QListWidgetItem) -> None:
-        self.rename(int(item.data(Qt.ItemDataRole.UserRole)), item.text())
+    def _on_dropped(self) -> None:
+        items = (self.list.item(row) for row in range(self.list.count()))
+        ids = [int(item.data(ID)) for item in items if item is not None]
+        if ids != [one.id for one in self._session.classes]:
+            self.reorder(ids)
+
+    def _on_menu(self, place: QPoint) -> None:
+        item = self.list.itemAt(place)
+        if item is not None and not self._changes.refusal():
+            self.list.setCurrentItem(item)
+            self.menu.popup(self.list.mapToGlobal(place))
 
     def _on_add(self) -> None:
         taken = {one.name for one in self._session.classes}
         number = len(taken) + 1
         while f"class {number}" in taken:
             number += 1
-        self.add(f"class {number}")
+        color = COLORS[len(self._session.classes) % len(COLORS)]
+        item = _item(AnnotationClass(1, f"class {number}", color), len(taken) + 1)
+        item.setData(ID, NEW)
+        self.list.addItem(item)
+        self.list.scrollToItem(item)
+        self.list.editItem(item)
+
+    def _on_rename(self) -> None:
         self.list.editItem(self.list.currentItem())
+
+    def _on_edited(self, _: QWidget, hint: QAbstractItemDelegate.EndEditHint) -> None:
+        dropped = hint == QAbstractItemDelegate.EndEditHint.RevertModelCache
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            if item is None or dropped:
+                continue
+            if int(item.data(ID)) == NEW:
+                self.add(item.text())
+            elif item.text() != self._name(int(item.data(ID))):
+                self.rename(int(item.data(ID)), item.text())
+        if dropped:
+            self._fill()
 
     def _on_color(self) -> None:
         row = self._active.row
@@ -133,11 +233,46 @@ class ClassList(QWidget):
         if color.isValid():
             self.recolor(row.id, color.name())
 
+    def _ask(self, merge: bool) -> None:
+        row, project = self._active.row, self._session.project
+        if row is None:
+            return
+        others = [one for one in self._session.classes if one.id != row.id]
+        dialog = self.dialog = ClassDialog(row, others, merge, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.accepted.connect(lambda: self.remove(row.id, dialog.target()))
+        dialog.finished.connect(self._on_answered)
+        dialog.open()
+        if project is not None:
+            self._runner.start(
+                _count_job(project, row.id), "Counting", self._on_counted, slot="class uses"
+            )
+        else:
+            dialog.show_count(0, 0, 0)
+
+    def _on_answered(self, _: int) -> None:
+        self.dialog = None
+
+    def _on_counted(self, found: Uses) -> None:
+        if self.dialog is not None:
+            self.dialog.show_count(found.objects, found.slides, found.tiles)
+
+
+def _count_job(project: Project, class_id: int) -> Job[Uses]:
+    yield Progress(0, 0, "Counting objects")
+    return uses(project, class_id)
+
+
+def _item(one: AnnotationClass, digit: int) -> QListWidgetItem:
+    item = QListWidgetItem(_icon(one.color, digit), one.name)
+    flags = item.flags() | Qt.ItemFlag.ItemIsEditable
+    item.setFlags(flags & ~Qt.ItemFlag.ItemIsDropEnabled)  # a class is put between others
+    item.setData(ID, one.id)
+    return item
+
 
 def _icon(color: str, digit: int) -> QIcon:
     """A square of the class's colour with the digit that chooses it."""
-    from qtpy.QtGui import QPainter
-
     pixmap = QPixmap(18, 18)
     pixmap.fill(QColor(color))
     if digit <= 9:

@@ -7,13 +7,13 @@ written in a worker; until then it is laid over what the store says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.edits import Edit
 from ..core.jobs import Job, Progress, run
@@ -21,6 +21,9 @@ from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
 from .runner import Runner, RunningJob
+
+RETRY_MS = 5000
+"""What could not be written is tried again so often."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,14 @@ class Stroke:
 
 @dataclass(eq=False)
 class Change:
-    """One change that waits to be written."""
+    """One change that waits to be written; `layer` is ``None`` for one of the classes."""
 
     text: str
-    layer: AnnotationLayer
-    write: Callable[[AnnotationLayer], Job[Any]]
+    layer: AnnotationLayer | None
+    write: Callable[[Any], Job[Any]]
     stroke: Stroke | None = None
     done: Callable[[], None] = lambda: None
+    failed: Callable[[], None] = lambda: None
     busy: bool = False
     written: bool = False
 
@@ -62,8 +66,8 @@ class Change:
 class History(QObject):
     """Writes changes in their order and knows what can be undone.
 
-    A stroke that cannot be written stays here and on screen, and is tried again with the next
-    change; undo takes it back.
+    A stroke that cannot be written stays here and on screen, whatever slide is shown then. It is
+    tried again with the next change and every few seconds; undo takes it back.
     """
 
     changed = Signal()
@@ -77,7 +81,14 @@ class History(QObject):
         self._session, self._runner = session, runner
         self._waiting: deque[Change] = deque()
         self._running: RunningJob | None = None
+        self.trouble = ""
+        self._timer = QTimer(self)
+        self._timer.setInterval(RETRY_MS)
+        self._timer.timeout.connect(self.try_again)
         runner.finished.connect(self._on_finished)
+
+    trouble: str
+    """Why strokes could not be written; empty while all is well."""
 
     @property
     def busy(self) -> bool:
@@ -89,6 +100,12 @@ class History(QObject):
         """The stroke that is being written just now."""
         head = self._waiting[0] if self._waiting else None
         return head.stroke if head is not None and head.busy else None
+
+    @property
+    def unsaved(self) -> tuple[Change, ...]:
+        """Strokes that could not be written, oldest first; none while all is well."""
+        kept = (change for change in self._waiting if change.stroke is not None)
+        return tuple(kept) if self.trouble else ()
 
     def strokes(self, layer: AnnotationLayer) -> list[Stroke]:
         """Strokes on a layer that are on screen but not yet in the store, oldest first."""
@@ -120,13 +137,37 @@ class History(QObject):
 
         self._do(text, write, stroke, done)
 
+    def change_classes(
+        self,
+        text: str,
+        write: Callable[[], object],
+        done: Callable[[], None] = lambda: None,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Change the project's classes, after all that came before.
+
+        Parameters
+        ----------
+        text : str
+            What is done, for messages.
+        write : callable
+            Changes and writes them; runs in a worker.
+        done, failed : callable, optional
+            Called at the end.
+        """
+
+        def job(_: object) -> Job[None]:
+            write()
+            yield Progress(1, 1, text)
+
+        self._add(Change(text, None, job, done=done, failed=failed))
+
     def undo(self) -> None:
         """Take the last change back."""
         last = self._waiting[-1] if self._waiting else None
-        if last is not None and last.stroke is not None and not last.busy:
-            self._waiting.pop()
+        if last is not None and self._is_here(last) and not last.busy:
+            self.forget([last])
             self.dropped.emit(last.stroke)
-            self.changed.emit()
             return
         if last is None and not self.undo_text():
             notify.tell("There is nothing to undo")
@@ -140,10 +181,27 @@ class History(QObject):
             return
         self._do("Redo", lambda layer: layer.redo_job())
 
+    def go_to(self, number: int) -> None:
+        """Undo or redo until a step of the history is the last one that is done (0: none)."""
+        self._do("Going through the history", lambda layer: layer.go_to_job(number))
+
+    def try_again(self) -> None:
+        """Try once more to write what could not be written."""
+        if self._waiting:
+            self._work()
+
+    def forget(self, changes: Iterable[Change]) -> None:
+        """Drop strokes that wait here because they are safe elsewhere, or not wanted any more."""
+        for change in changes:
+            if change in self._waiting and not change.busy:
+                self._waiting.remove(change)
+        self._settle()
+        self.changed.emit()
+
     def undo_text(self) -> str:
         """What would be undone; empty for nothing."""
         if self._waiting:
-            return self._waiting[-1].text if self._waiting[-1].stroke is not None else ""
+            return self._waiting[-1].text if self._is_here(self._waiting[-1]) else ""
         layer = self._session.annotations
         return layer.last_done.text if layer is not None and layer.last_done else ""
 
@@ -165,6 +223,9 @@ class History(QObject):
             except notify.EXPECTED as error:
                 notify.fail(change.text, error)
 
+    def _is_here(self, change: Change) -> bool:
+        return change.stroke is not None and change.layer is self._session.annotations
+
     def _do(
         self,
         text: str,
@@ -176,7 +237,10 @@ class History(QObject):
         if layer is None:
             notify.warn("Open a slide and a project first: there is no layer to write to.")
             return
-        self._waiting.append(Change(text, layer, write, stroke, done))
+        self._add(Change(text, layer, write, stroke, done))
+
+    def _add(self, change: Change) -> None:
+        self._waiting.append(change)
         self._work()
 
     def _work(self) -> None:
@@ -198,10 +262,13 @@ class History(QObject):
         head.busy = False
         if head.written:
             self._waiting.popleft()
+            self.trouble = ""
+            self._settle()
             head.done()
             self._work()
         elif running.cancelled and head.stroke is None:
             self._waiting.popleft()
+            head.failed()
             self.changed.emit()
         # Else it failed, and _failed is told next; or a stroke was cancelled: it stays on screen,
         # waits for the next change, and undo takes it back.
@@ -212,12 +279,19 @@ class History(QObject):
         if head.stroke is None:
             self._waiting.popleft()
             notify.fail(head.text, error)
-        elif head.layer is not self._session.annotations:
-            self._waiting.popleft()
-            notify.fail(f"{head.text} on a slide that is closed could not be written", error)
+            head.failed()
+            self._work()
         else:
-            notify.fail(f"{head.text} (still on screen, tried again with the next change)", error)
+            if not self.trouble:
+                notify.fail(f"{head.text} (still on screen, and tried again)", error)
+            self.trouble = str(error)
+            self._timer.start()
         self.changed.emit()
+
+    def _settle(self) -> None:
+        if not self.trouble or not any(change.stroke for change in self._waiting):
+            self.trouble = ""
+            self._timer.stop()
 
 
 def _job(change: Change) -> Job[None]:

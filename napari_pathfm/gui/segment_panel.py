@@ -50,7 +50,7 @@ class SegmentPanel(QWidget):
         self.segmenter.setCurrentText(prompting.name)
         self.weights_button = QPushButton("Weights file…")
         self.weights_button.setToolTip("Use a checkpoint on this computer instead of a download")
-        self.classes = ClassList(session, edit_window.active)
+        self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.state = QLabel()
         self.state.setWordWrap(True)
         self.table = ObjectTable(session, edit_window.history)

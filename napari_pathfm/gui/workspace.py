@@ -8,11 +8,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari import Viewer
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication
 
 from ..core import inference
-from ..core.classes import Classes
 from ..core.edits import AnnotationClass
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
@@ -88,13 +87,10 @@ class Workspace(QObject):
     viewer : napari.Viewer
     """
 
-    _book_changed = Signal()
-
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self.viewer = viewer
         self.session = Session()
-        self._classes = Classes()
         self.runner = Runner(self)
         inference.queue("cpu").unit_seconds = UNIT_SECONDS
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -103,7 +99,6 @@ class Workspace(QObject):
         self.session.events.slide.connect(self._on_slide)
         self.session.events.grid.connect(self._on_grid)
         self.session.events.classes.connect(self._on_classes)
-        self._book_changed.connect(self._take_classes)
         self.sharpener = keep_sharp(viewer)
         self.watch = CameraWatch(viewer, self)
         self.measuring = Measuring(viewer, self.session, self.watch, self)
@@ -113,6 +108,7 @@ class Workspace(QObject):
         self.stains = StainLayers(viewer, self.session, self.layers, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
+        self.edit_window.class_changes.merged.connect(self._on_grid)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
         make_units()
         self.runner.start(warm_up(), "Getting ready", lambda _: None, slot="warm-up")
@@ -225,11 +221,7 @@ class Workspace(QObject):
         old, session.project = session.project, project
         if old is not None:
             session.annotations = None
-            old.class_book.changed.disconnect(self._on_book)
             old.close()
-        if project is not None:
-            project.class_book.changed.connect(self._on_book)
-            self._classes = project.class_book.now
         kept = project.classes() if project is not None else ()
         session.classes = kept or session.classes or FIRST_CLASSES
         if not kept:
@@ -283,21 +275,11 @@ class Workspace(QObject):
         labels[list(kept)] = list(kept.values())
         self.session.labels = labels
 
-    def _on_book(self) -> None:
-        # Called in whatever thread changes the classes.
-        self._book_changed.emit()
-
-    def _take_classes(self) -> None:
-        project = self.session.project
-        if project is not None:
-            before, self._classes = self._classes, project.class_book.now
-            self.session.classes = self._classes.rows
-            if self._classes.merged != before.merged:
-                self._on_grid()
-
     def _on_classes(self) -> None:
         project = self.session.project
         if project is None or project.read_only:
+            return
+        if self.session.classes == project.class_book.now.rows:
             return
         try:
             project.set_classes(self.session.classes)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from psygnal import Signal
 
 from ..core.classes import IDS, Classes
 from ..core.edits import AnnotationClass
 from .database import Database
+from .object_pages import class_counts
 from .steps import OF_CLASSES, drop_undone
+
+if TYPE_CHECKING:
+    from .project import Project
 
 
 class ClassBook:
@@ -200,6 +204,27 @@ class ClassBook:
         rows = self._database.rows("SELECT id, name, color FROM classes ORDER BY position")
         merged = self._database.rows("SELECT id, into_id FROM merged_classes ORDER BY id")
         return Classes(tuple(AnnotationClass(*row) for row in rows), tuple(merged))
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What is of a class, in all layers of all slides of a project."""
+
+    objects: int
+    slides: int
+    tiles: int
+
+
+def uses(project: Project, class_id: int) -> Uses:
+    """Count what a merge or a deletion of a class concerns; takes a while in a large project."""
+    given = list(project.class_book.now.given(class_id))
+    counts = {key: int(c[given].sum()) for key, c in class_counts(project.database).items()}
+    marks = ", ".join("?" * len(given))
+    ((tiles,),) = project.database.rows(
+        f"SELECT count(*) FROM tile_labels WHERE class_id IN ({marks})", given
+    )
+    slides = {slide for (slide, _), count in counts.items() if count}
+    return Uses(sum(counts.values()), len(slides), tiles)
 
 
 def _to_json(classes: Classes) -> str:

@@ -72,6 +72,7 @@ class Stage:
         self.slide = DiscSlide(mpp)
         self.project = Project.open(folder, author="ada")
         self.project.add_slide(self.slide)
+        self.project.set_classes(CLASSES)
         self.session = Session(project=self.project, classes=CLASSES)
         self.runner = Runner()
         self.image = viewer.add_image(

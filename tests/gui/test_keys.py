@@ -77,9 +77,9 @@ def test_no_key_of_ours_works_while_a_name_is_typed(segmenting: Window) -> None:
     editor.selectAll()
     QTest.keyClicks(editor, "necrosis")
     QTest.keyClick(editor, Qt.Key.Key_Return)
-    segmenting.driver.idle(0.1)  # Qt takes the name over a little later
-    assert segmenting.session.classes[-1].name == "necrosis"
-    assert segmenting.place.edit_window.active.id == segmenting.session.classes[-1].id
+    session, active = segmenting.session, segmenting.place.edit_window.active
+    segmenting.driver.wait(lambda: session.classes[-1].name == "necrosis", "the class", 10)
+    segmenting.driver.wait(lambda: active.id == session.classes[-1].id, "its being chosen", 10)
     assert segmenting.session.project.classes() == segmenting.session.classes
 
 
@@ -93,8 +93,7 @@ def test_a_class_that_is_not_chosen_yet_is_renamed_by_a_double_click(segmenting:
     editor.selectAll()
     QTest.keyClicks(editor, "fat")
     QTest.keyClick(editor, Qt.Key.Key_Return)
-    segmenting.driver.idle(0.1)
-    assert segmenting.session.classes[1].name == "fat"
+    segmenting.driver.wait(lambda: segmenting.session.classes[1].name == "fat", "the name", 10)
 
 
 def test_tab_leads_through_the_object_table(segmenting: Window) -> None:

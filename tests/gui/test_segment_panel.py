@@ -59,23 +59,31 @@ def test_litemedsam_from_box_to_object_with_the_buttons(
     wait(lambda: len(stage.store.objects) == 1)
 
 
-def test_classes_are_added_renamed_recoloured_and_chosen(stage: Stage, panel: SegmentPanel) -> None:
-    classes = panel.classes
+def test_classes_are_added_renamed_recoloured_and_chosen(
+    stage: Stage, panel: SegmentPanel, wait: Wait
+) -> None:
+    classes, session = panel.classes, stage.session
     assert [classes.list.item(i).text() for i in range(2)] == ["tumor", "stroma"]
     classes.add("fat", "#e69f00")
-    assert stage.session.classes[-1] == AnnotationClass(3, "fat", "#e69f00")
-    assert stage.edits.active.id == 3
-    item = classes.list.item(2)
-    item.setText("adipose")
-    assert stage.session.classes[-1].name == "adipose"
-    classes.list.item(2).setText("tumor")
-    assert stage.session.classes[-1].name == "adipose", "names stay apart"
+    wait(lambda: session.classes[-1] == AnnotationClass(3, "fat", "#e69f00"))
+    wait(lambda: stage.edits.active.id == 3)
+    classes.rename(3, "adipose")
+    wait(lambda: session.classes[-1].name == "adipose")
+    classes.rename(3, "tumor")
+    stage.settle()
+    assert session.classes[-1].name == "adipose", "names stay apart"
     classes.recolor(3, "#112233")
-    assert stage.session.classes[-1].color == "#112233"
+    wait(lambda: session.classes[-1].color == "#112233")
     stage.press("1")
     assert classes.list.currentRow() == 0
     classes.list.setCurrentRow(1)
     assert stage.edits.active.id == 2
+    texts = [step.text for step in stage.store.history()]
+    assert texts == ["add class fat", "rename class fat to adipose", "colour of class adipose"]
+    stage.press("Control+Z")
+    wait(lambda: session.classes[-1].color == "#e69f00")
+    stage.press("Control+Z")
+    wait(lambda: session.classes[-1].name == "fat")
 
 
 def test_keys_stand_on_the_buttons(panel: SegmentPanel) -> None:
