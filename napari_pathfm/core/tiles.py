@@ -347,3 +347,34 @@ def segments_of(level: Level, y: int, x: int, height: int, width: int) -> Iterat
     for row in rows:
         for col in cols:
             yield row, col
+
+
+def segments_of_squares(
+    level: Level, corners: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which segments each of many squares touches.
+
+    Parameters
+    ----------
+    level : Level
+    corners : ndarray
+        ``(N, 2)`` ``(y, x)`` in pixels of the level; what lies outside it is left out.
+    size : int
+        Side of the squares in such pixels.
+
+    Returns
+    -------
+    squares : ndarray
+        ``(P,)`` int64, rising: numbers of the squares, each once for every segment it touches.
+    segments : ndarray
+        ``(P,)`` int64: ``row * columns + column``, in file order for each square.
+    """
+    sides, last = np.array(level.tile_shape), np.array(level.segments) - 1
+    low = np.maximum(corners // sides, 0)
+    count = np.clip(np.minimum((corners + size - 1) // sides, last) - low + 1, 0, None)
+    of_each = count.prod(1)
+    squares = np.repeat(np.arange(len(corners)), of_each)
+    number = np.arange(len(squares)) - np.repeat(of_each.cumsum() - of_each, of_each)
+    rows, cols = np.divmod(number, count[squares, 1])
+    rows, cols = rows + low[squares, 0], cols + low[squares, 1]
+    return squares, rows * level.segments[1] + cols

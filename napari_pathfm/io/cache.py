@@ -69,6 +69,8 @@ class SegmentCache:
 
     def peek(self, key: Hashable) -> RGB | None:
         """Return the segment if it is kept, at once, and count that as a use."""
+        if key not in self._kept:
+            return None
         with self._lock:
             segment = self._kept.get(key)
             if segment is not None:

@@ -139,8 +139,8 @@ class SlideReader:
     def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
         """Return one segment as :meth:`segment` does, but do not keep it.
 
-        `out`, ``(*tile_shape, 3)`` uint8, is memory that may be used for it; what is returned
-        belongs to the caller.
+        `out`, ``(*tile_shape, 3)`` uint8, is memory that may be used where it has to be decoded.
+        What is returned may be shared: it is to be looked at, not written to.
         """
         self._check_open()
         return self._source.segment_into(out, level, row, col)
@@ -266,10 +266,7 @@ class _Source:
 
     def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
         kept = self.peek(level, row, col)
-        if kept is None:
-            return self._decode(level, row, col, out)
-        np.copyto(out, kept)
-        return out
+        return self._decode(level, row, col, out) if kept is None else kept
 
     def _decode(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
         where = (level, row, col)

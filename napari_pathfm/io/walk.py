@@ -1,50 +1,35 @@
 """Walking over the tiles of a grid, some tiles ahead of whoever uses them.
 
-Two kinds of short tasks run in the same threads: some decode segments, each segment of the walk
-once; others, a step behind, put tiles together from them. So no thread waits for a segment that
-another one is decoding.
-
-The segments of a walk are its own, until the last tile that touches them is there; then their
-memory is used again. So a walk over a large slide throws nothing out of the cache that the window
-looks at, and needs no fresh memory, which would cost as much as decoding.
+A segment is decoded into memory that its thread uses again and again, and is copied at once to
+all tiles that touch it, also to those that are yet to come: so it is read from the processor's own
+cache, no thread waits for another, and nothing of the slide is kept but tiles. A walk over a large
+slide throws nothing out of the cache that the window looks at, and needs little fresh memory, which
+would cost as much as decoding.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.slide import RGB, Level, SlideError
+from ..core.slide import RGB, Level
 from ..core.threads import be_polite, reader_threads
-from ..core.tiles import TileGrid, segments_of
-from .cache import SegmentCache
-from .regions import assemble, resize
+from ..core.tiles import TileGrid, segments_of_squares
+from .memory import in_reach
+from .walk_tiles import WalkTiles
 
 AHEAD = 3
 """Batches that are being read while one is used."""
 
-TILES_A_TASK = 16
-"""Tiles that one task puts together, at most."""
-
-BYTES_A_TASK = 16 * 1024**2
-"""What these tiles may take before they are resized; several tasks are under way."""
-
-SEGMENTS_A_TASK = 8
-
-MOST_BATCHES = AHEAD + 3
-"""Batches whose memory is used again: those that are read, and what the user is at."""
-
 MOST_BYTES = 256 * 1024**2
-"""Of segments that a walk keeps; in file order it needs two rows of them."""
+"""Of tiles that a walk fills before their turn; in file order it needs a row of segments."""
 
 
 class Readable(Protocol):
@@ -55,7 +40,7 @@ class Readable(Protocol):
         """Of the pyramid."""
 
     def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
-        """Return a segment of the caller's own, in the memory `out` where that is possible."""
+        """Return a segment to look at, in the memory `out` where it has to be decoded."""
 
 
 @cache
@@ -70,166 +55,116 @@ def walk(
     """Yield the tiles `numbers` of a grid in that order; see :meth:`SlideReader.tiles`."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    return _batches(_Walk(slide, grid, numbers), numbers, batch)
+    return _batches(slide, grid, numbers, batch)
 
 
 def _batches(
-    walk: _Walk, numbers: NDArray[np.int64], batch: int
+    slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
 ) -> Iterator[tuple[NDArray[np.int64], RGB]]:
-    coming: deque[tuple[NDArray[np.int64], RGB, list[Future[None]]]] = deque()
+    tasks = _Tasks(slide, grid, numbers, batch)
+    count = -(-len(numbers) // batch)
     try:
-        for first in range(0, len(numbers), batch):
-            part = numbers[first : first + batch]
-            coming.append((part, *walk.start(first, len(part))))
-            if len(coming) > AHEAD:
-                yield _finished(*coming.popleft())
-        walk.start_held()
-        while coming:
-            yield _finished(*coming.popleft())
+        for number in range(count + AHEAD):
+            if number < count:
+                tasks.start(number)
+            if number >= AHEAD:
+                done = number - AHEAD
+                yield numbers[done * batch : (done + 1) * batch], tasks.finish(done)
     finally:
-        walk.stop()
+        tasks.stop()
 
 
-def _finished(
-    numbers: NDArray[np.int64], tiles: RGB, tasks: list[Future[None]]
-) -> tuple[NDArray[np.int64], RGB]:
-    for task in tasks:
-        task.result()
-    return numbers, tiles
+class _Tasks:
+    """What the threads have to do for one walk."""
 
-
-class _Walk:
-    """The tasks of one walk."""
-
-    def __init__(self, slide: Readable, grid: TileGrid, numbers: NDArray[np.int64]) -> None:
-        self._slide, self._plan = slide, grid.plan
-        self._level = slide.levels[grid.plan.level]
-        self._corners = grid.level_origins(self._level.downsample)[numbers].tolist()
-        self._step = max(1, min(TILES_A_TASK, BYTES_A_TASK // (3 * grid.plan.size**2)))
-        self._window = _Window(slide, grid.plan.level, self._corners, grid.plan.size)
-        self._batches: list[RGB] = []
-        self._asked = np.zeros(self._level.segments, bool)
-        self._held: tuple[RGB, int, list[Future[None]]] | None = None
-        self._tasks: deque[Future[None]] = deque()
+    def __init__(
+        self, slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
+    ) -> None:
+        self._slide, self._number = slide, grid.plan.level
+        self._level = slide.levels[self._number]
+        corners = grid.level_origins(self._level.downsample)[numbers]
+        self._needs = _Needs(self._level, corners, grid.plan.size)
+        self._tiles = WalkTiles(self._level, corners, grid.plan, batch, self._needs.counts)
+        self._batch, self._count = batch, len(numbers)
+        ahead = MOST_BYTES // (3 * grid.plan.size**2)
+        self._ahead = max(ahead, (AHEAD + 1) * batch)
+        self._under_way: deque[tuple[int, Future[None]]] = deque()
         self._stopped = threading.Event()
+        self._own = threading.local()
 
-    def start(self, first: int, count: int) -> tuple[RGB, list[Future[None]]]:
-        """Start to read `count` tiles; they are there when all of the futures are done."""
-        tiles = self._batch(count)
-        filling: list[Future[None]] = []
-        for begin in range(0, count, self._step):
-            part = tiles[begin : begin + self._step]
-            self._decode_ahead(first + begin, len(part))
-            self.start_held()
-            self._held = part, first + begin, filling
-        return tiles, filling
+    def start(self, number: int) -> None:
+        """Start to decode what a batch needs, for itself and for those behind it."""
+        first, last = number * self._batch, min((number + 1) * self._batch, self._count)
+        needed = deque(self._needs.take(first, last, last + self._ahead))
+        self._tiles.make_room(max([last - 1, *(tiles[-1] for *_, tiles in needed)]))
+        for _ in range(min(reader_threads(), len(needed))):
+            self._under_way.append((number, decoders().submit(self._decode, needed)))
 
-    def _batch(self, count: int) -> RGB:
-        # What nobody but the list and this loop holds any more, not even by a view, is used again.
-        for batch in self._batches:
-            if len(batch) >= count and sys.getrefcount(batch) <= 3:
-                return batch[:count]
-        side = self._plan.tile_px
-        self._batches.append(np.empty((count, side, side, 3), np.uint8))
-        del self._batches[:-MOST_BATCHES]
-        return self._batches[-1][:]
-
-    def start_held(self) -> None:
-        """Start what is held back until the segments of the tiles behind it are asked for."""
-        if self._held is not None:
-            part, first, filling = self._held
-            filling.append(self._submit(self._fill, part, first))
-            self._held = None
+    def finish(self, number: int) -> RGB:
+        """Wait for a batch and return it."""
+        while self._under_way and self._under_way[0][0] <= number:
+            self._under_way[0][1].result()
+            self._under_way.popleft()
+        return self._tiles.take(number)
 
     def stop(self) -> None:
-        """Let no task begin any more, and wait for those that are at it."""
+        """Let no task begin any more; those that are at it end after the segment they are at."""
         self._stopped.set()
-        for task in self._tasks:
-            if not task.cancel():
-                task.exception()
+        for _, task in self._under_way:
+            task.cancel()
 
-    def _submit(self, work: object, *arguments: object) -> Future[None]:
-        while self._tasks and self._tasks[0].done():
-            self._tasks.popleft()
-        task: Future[None] = decoders().submit(work, *arguments)  # type: ignore[arg-type]
-        self._tasks.append(task)
-        return task
-
-    def _decode_ahead(self, first: int, count: int) -> None:
-        size, new = self._plan.size, []
-        for y, x in self._corners[first : first + count]:
-            for place in segments_of(self._level, y, x, size, size):
-                if not self._asked[place]:
-                    self._asked[place] = True
-                    new.append(place)
-        for begin in range(0, len(new), SEGMENTS_A_TASK):
-            self._submit(self._decode, new[begin : begin + SEGMENTS_A_TASK])
-
-    def _decode(self, places: Sequence[tuple[int, int]]) -> None:
-        for place in places:
-            if self._stopped.is_set():
-                return
-            with contextlib.suppress(SlideError):  # raised again where a tile needs it
-                self._window.segment(*place)
-
-    def _fill(self, tiles: RGB, first: int) -> None:
-        plan, segment = self._plan, self._window.segment
-        square = np.empty((plan.size, plan.size, 3), np.uint8)
-        for tile, (y, x) in zip(tiles, self._corners[first : first + len(tiles)], strict=True):
-            if self._stopped.is_set():
-                return
-            if plan.size == plan.tile_px:
-                assemble(tile, self._level, y, x, segment)
-            else:
-                assemble(square, self._level, y, x, segment)
-                tile[:] = resize(square, plan.tile_px, plan.tile_px)
-            self._window.leave(y, x)
+    def _decode(self, needed: deque[tuple[int, int, list[int]]]) -> None:
+        memory = getattr(self._own, "memory", None)
+        if memory is None:
+            memory = self._own.memory = in_reach(*self._level.tile_shape)
+        while not self._stopped.is_set():
+            try:
+                row, col, tiles = needed.popleft()
+            except IndexError:
+                return  # the other threads do the rest
+            segment = self._slide.segment_into(memory, self._number, row, col)
+            self._tiles.put(segment, row, col, tiles)
 
 
-class _Window:
-    """The segments that tiles of a walk still need.
+class _Needs:
+    """Which tiles need which segments, and which of them have been provided for.
 
     Parameters
     ----------
-    slide : Readable
-    level : int
-    corners : list of (y, x)
-        Of all tiles of the walk, in pixels of the level.
+    level : Level
+    corners : ndarray
+        ``(N, 2)`` ``(y, x)`` of the tiles in the order of the walk, in pixels of the level.
     size : int
         Side of the tiles in such pixels.
     """
 
-    def __init__(self, slide: Readable, level: int, corners: list[list[int]], size: int) -> None:
-        self._slide, self._number, self._size = slide, level, size
-        self._level = slide.levels[level]
-        self._left = Counter(
-            place for y, x in corners for place in segments_of(self._level, y, x, size, size)
-        )
-        self._cache = SegmentCache(MOST_BYTES)
-        self._free: deque[RGB] = deque()
-        self._lock = threading.Lock()
+    def __init__(self, level: Level, corners: NDArray[np.int64], size: int) -> None:
+        tiles, segments = segments_of_squares(level, corners, size)
+        places, self._needed = np.unique(segments, return_inverse=True)
+        self._rows, self._cols = np.divmod(places, level.segments[1])
+        self._of_tile = np.searchsorted(tiles, np.arange(len(corners) + 1))
+        # One sorted list of all pairs: segment by segment, and for each in the order of the walk.
+        self._count = max(1, len(corners))
+        self._pairs = np.sort(self._needed * self._count + tiles)
+        self._needing, self._tiles = self._pairs % self._count, tiles
+        self._served = np.zeros(len(places), np.int64)  # tiles before this one are provided for
+        self.counts: list[int] = np.diff(self._of_tile).tolist()
 
-    def segment(self, row: int, col: int) -> RGB:
-        """Return a segment, decoded at the first call."""
-        segment = self._cache.peek((row, col))
-        if segment is None:
-            segment = self._cache.get((row, col), partial(self._decode, row, col))
-        return segment
+    def take(self, first: int, last: int, end: int) -> list[tuple[int, int, list[int]]]:
+        """Return the segments that the tiles `first` to `last` still need, in file order.
 
-    def leave(self, y: int, x: int) -> None:
-        """A tile is there; segments that no other needs are let go of."""
-        with self._lock:
-            for place in segments_of(self._level, y, x, self._size, self._size):
-                self._left[place] -= 1
-                if not self._left[place]:
-                    segment = self._cache.take(place)
-                    if segment is not None and segment.flags.owndata:
-                        segment.setflags(write=True)
-                        self._free.append(segment)
-
-    def _decode(self, row: int, col: int) -> RGB:
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = np.empty((*self._level.tile_shape, 3), np.uint8)
-        return self._slide.segment_into(memory, self._number, row, col)
+        They are rows and columns, each with all tiles before `end` that need it; from now on
+        these count as provided for.
+        """
+        part = slice(self._of_tile[first], self._of_tile[last])
+        needed = self._needed[part]
+        missing = needed[self._served[needed] <= self._tiles[part]]
+        found = np.array(sorted(set(missing.tolist())), np.int64)  # a few: faster than np.unique
+        begins = self._pairs.searchsorted(found * self._count + self._served[found])
+        ends = self._pairs.searchsorted(found * self._count + min(end, self._count))
+        self._served[found] = end
+        columns = self._rows[found], self._cols[found], begins, ends
+        return [
+            (row, col, self._needing[begin:stop].tolist())
+            for row, col, begin, stop in zip(*(each.tolist() for each in columns), strict=True)
+        ]

@@ -22,6 +22,7 @@ from napari_pathfm.core.tiles import (
     plan_tiles,
     points_in_polygon,
     segments_of,
+    segments_of_squares,
     to_level,
     to_slide,
 )
@@ -227,3 +228,19 @@ def test_segments_of_a_region(y: int, x: int, height: int, width: int) -> None:
         and x < (col + 1) * 96
     ]
     assert found == expected
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-200, 700), st.integers(-200, 900)), max_size=9),
+    st.integers(1, 400),
+)
+def test_segments_of_many_squares(corners: list[tuple[int, int]], size: int) -> None:
+    level = Level((500, 700), 1.0, (64, 96))
+    squares, segments = segments_of_squares(level, np.array(corners, np.int64).reshape(-1, 2), size)
+    expected = [
+        (number, row * 8 + col)
+        for number, (y, x) in enumerate(corners)
+        for row, col in segments_of(level, y, x, size, size)
+    ]
+    assert list(zip(squares.tolist(), segments.tolist(), strict=True)) == expected

@@ -17,7 +17,6 @@ from napari_pathfm.io.backends import open_backend
 from napari_pathfm.io.cache import SegmentCache
 from napari_pathfm.io.reader import SlideReader, open_slide
 from napari_pathfm.io.regions import resize
-from napari_pathfm.io.walk import decoders
 
 Write = Callable[..., list[np.ndarray]]
 
@@ -209,20 +208,6 @@ def test_a_cache_too_small_for_a_row_changes_nothing_but_time(
     for numbers, tiles in slide.tiles(grid, batch=4):
         for (y, x), tile in zip(grid.origins[numbers], tiles, strict=True):
             np.testing.assert_array_equal(tile, stored[0][y : y + 200, x : x + 200])
-
-
-def test_reading_ahead_is_bounded_and_ends_when_the_iterator_is_closed(path: Path) -> None:
-    slide, backend = counted(path)
-    grid = make_grid(slide.id, slide.levels, slide.mpp, TileSpec(32, 0.5))
-    walk = slide.tiles(grid, batch=4)
-    next(walk)
-    walk.close()
-    # Nothing is left in the queue: a task that is submitted now runs at once.
-    decoders().submit(lambda: None).result(10)
-    count = len(backend.calls)
-    assert count < 96 / 3
-    decoders().submit(lambda: None).result(10)
-    assert len(backend.calls) == count
 
 
 def damage(path: Path, copy: Path, index: int) -> Path:
