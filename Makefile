@@ -40,6 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.retrieval --json
 	.ci/window $(BIN)/python -m benchmarks.stalls --json
 	.ci/window $(BIN)/python -m benchmarks.painting --json
+	.ci/window $(BIN)/python -m benchmarks.viewing --json
 
 screenshots: $(READY)
 	.ci/window $(BIN)/python docs/screenshots.py $(if $(SLIDE),"$(SLIDE)")

@@ -7,14 +7,19 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari import Viewer
-from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, QTimer
+from napari.layers import Layer
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from ..io.loader import SegmentLoader
+from .ahead import Ahead
 from .layers import slide_of, slide_scale
+from .unlisted import unlisted
 
-REFRESH_MS = 80
-"""Newly decoded segments are shown in groups, at most this often."""
+PART_MS = 120
+"""So long a view waits for the last of its segments before it shows those that are there."""
+
+AT_ONCE_SECONDS = 0.008
+"""So long a frame waits for segments, if they are likely to come: that saves one without them."""
 
 HOLD_SECONDS = 0.12
 """After a movement of the view nothing is read ahead for so long."""
@@ -26,20 +31,28 @@ class Sharpener(QObject):
     It needs no session: a slide that napari opened is sharp before our dock is.
     """
 
+    _settled = Signal(object)
+    _arrived = Signal(object)
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._waiting: set[Image] = set()
+        self._waiting: set[SegmentLoader] = set()
         self._timer = QTimer(self)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(PART_MS)
+        self._timer.timeout.connect(self._refresh_waiting)
+        # Loaders call from their threads.
+        self._arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
+        self._settled.connect(self._on_settled, Qt.ConnectionType.QueuedConnection)
+        self._ahead = Ahead(viewer, self._fed, self)
+        self._ahead.sliced.connect(self._on_sliced)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(self._on_moved)
         for layer in viewer.layers:
             self._adopt(layer)
-        self._timer.start()
 
     def close(self) -> None:
         """Stop, and stop the loaders of all slides."""
@@ -63,26 +76,55 @@ class Sharpener(QObject):
 
     def _adopt(self, layer: Layer) -> None:
         if slide_of(layer) is not None:
-            # The loader calls from its threads: only a flag is set there, the timer does the rest.
-            _loader(layer).loaded.connect(lambda *_: self._waiting.add(layer))
-            self._waiting.add(layer)
+            loader = _loader(layer)
+            loader.loaded.connect(lambda *_: self._hear(loader))
+            loader.settled.connect(lambda: self._settled.emit(loader))
+            self._hear(loader)
 
-    def _refresh(self) -> None:
+    def _hear(self, loader: SegmentLoader) -> None:
+        # Of many segments that arrive one after the other, the first one counts.
+        if loader not in self._waiting:
+            self._waiting.add(loader)
+            self._arrived.emit(loader)
+
+    def _on_arrived(self, _: SegmentLoader) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_settled(self, loader: SegmentLoader) -> None:
+        if loader in self._waiting:
+            self._refresh(loader)
+
+    def _on_sliced(self) -> None:
+        for loader in {_fed_by(layer) for layer in self._viewer.layers} - {None}:
+            if loader is not None and loader.soon(AT_ONCE_SECONDS):
+                self._refresh(loader)
+
+    def _refresh_waiting(self) -> None:
+        for loader in tuple(self._waiting):
+            self._refresh(loader)
+
+    def _refresh(self, loader: SegmentLoader) -> None:
+        self._waiting.discard(loader)
+        for layer in self._viewer.layers:
+            if _fed_by(layer) is loader:
+                with unlisted(layer):
+                    layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _fed(self) -> list[Layer]:
+        # The slides and the stains of them; what is nearest to the pointer is read first.
         position = np.asarray(self._viewer.cursor.position)[-2:]
-        for _ in range(len(self._waiting)):
-            layer = self._waiting.pop()
+        for layer in self._viewer.layers:
             slide = slide_of(layer)
-            if slide is None or layer not in self._viewer.layers:
-                continue
-            for shown in self._fed_by(_loader(layer)):
-                shown.refresh(thumbnail=False, highlight=False, extent=False)
-            y, x = position / slide_scale(slide)
-            _loader(layer).focus = (float(y), float(x))
+            if slide is not None:
+                y, x = position / slide_scale(slide)
+                _loader(layer).focus = (float(y), float(x))
+        return [layer for layer in self._viewer.layers if _fed_by(layer) is not None]
 
-    def _fed_by(self, loader: SegmentLoader) -> list[Layer]:
-        # The slide and the stains of it.
-        layers = self._viewer.layers
-        return [one for one in layers if one.metadata.get("pathfm", {}).get("loader") is loader]
+
+def _fed_by(layer: Layer) -> SegmentLoader | None:
+    loader: SegmentLoader | None = layer.metadata.get("pathfm", {}).get("loader")
+    return loader
 
 
 def _loader(layer: Layer) -> SegmentLoader:

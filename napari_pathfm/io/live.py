@@ -33,7 +33,8 @@ Index = SupportsIndex | slice | EllipsisType
 def live_levels(slide: SlideReader) -> tuple[list[LevelArray], SegmentLoader]:
     """Return a slide's levels as arrays for a multiscale image layer, and what fills them.
 
-    The coarsest levels are decoded now, so that there is something to show everywhere.
+    The coarsest levels are decoded now, so that there is something to show everywhere; where the
+    file has none, a sketch of them.
 
     Returns
     -------
@@ -43,13 +44,14 @@ def live_levels(slide: SlideReader) -> tuple[list[LevelArray], SegmentLoader]:
         Belongs to the caller, who closes it with the layer.
     """
     loader = SegmentLoader(slide)
+    coarsest = len(slide.levels) - 1
+    loader.pin(
+        *(n for n, level in enumerate(slide.levels) if math.prod(level.shape) <= PINNED), coarsest
+    )
     levels: list[LevelArray] = []
-    for number in reversed(range(len(slide.levels))):
-        height, width = slide.levels[number].shape
-        if not levels or height * width <= PINNED:
-            loader.pin(number)
+    for number in range(coarsest, -1, -1):
         levels.append(LevelArray(slide, number, loader, levels[-1] if levels else None))
-    loader.wait(OPENING_SECONDS)
+    loader.wait_for_overview(OPENING_SECONDS)
     return levels[::-1], loader
 
 
@@ -97,7 +99,13 @@ class LevelArray:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:, :], dtype)
+        # napari keeps the coarsest level that it got first: it is the memory that is filled in.
+        whole = None if copy else self._loader.pinned(self.level)
+        if whole is None:
+            return np.asarray(self[:, :], dtype)
+        live = whole.view()
+        live.setflags(write=False)
+        return live.astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
         """Return what is there now; never decodes.

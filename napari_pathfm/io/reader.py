@@ -15,7 +15,7 @@ from ..core.slide import RGB, Level, SlideError
 from ..core.tiles import TileGrid
 from .backends import open_backend
 from .backends.base import Backend
-from .backends.pyramid import PyramidBackend
+from .backends.pyramid import PyramidBackend, Stop, Stopped
 from .backends.remote import slide_path
 from .cache import SegmentCache, shared_cache
 from .fingerprint import fingerprint
@@ -94,6 +94,11 @@ class SlideReader:
         return self._source.backend.levels
 
     @property
+    def stored_levels(self) -> int:
+        """How many of the levels are in the file; the coarser ones are made when looked at."""
+        return self._source.backend.stored_levels
+
+    @property
     def mpp(self) -> float | None:
         """Micrometres per level-0 pixel, or ``None``."""
         return self._source.backend.mpp if self._mpp is None else self._mpp
@@ -125,16 +130,20 @@ class SlideReader:
         other._source, other._mpp, other._closed = self._source.share(), _checked_mpp(mpp), False
         return other
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
+    def segment(self, level: int, row: int, col: int, stop: Stop | None = None) -> RGB:
         """Return one segment, ``(*tile_shape, 3)`` uint8, read-only, from the cache or decoded.
+
+        Where a level has to be made of thousands of finer segments, `stop` is asked between them.
 
         Raises
         ------
         SlideError
             It is damaged, or the slide is closed.
+        Stopped
+            `stop` said that it is not wanted any more.
         """
         self._check_open()
-        return self._source.segment(level, row, col)
+        return self._source.segment(level, row, col, stop)
 
     def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
         """Return one segment as :meth:`segment` does, but do not keep it.
@@ -256,10 +265,14 @@ class _Source:
         if last:
             self.backend.close()
 
-    def segment(self, level: int, row: int, col: int) -> RGB:
-        return self._cache.get(
-            (*self._key, level, row, col), partial(self._decode, level, row, col)
-        )
+    def segment(self, level: int, row: int, col: int, stop: Stop | None = None) -> RGB:
+        decode = partial(self._decode, level, row, col, stop=stop)
+        while True:
+            try:
+                return self._cache.get((*self._key, level, row, col), decode)
+            except Stopped:  # somebody else may have been told so, whose work this waited for
+                if stop is not None and stop():
+                    raise
 
     def peek(self, level: int, row: int, col: int) -> RGB | None:
         return self._cache.peek((*self._key, level, row, col))
@@ -268,10 +281,12 @@ class _Source:
         kept = self.peek(level, row, col)
         return self._decode(level, row, col, out) if kept is None else kept
 
-    def _decode(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
+    def _decode(
+        self, level: int, row: int, col: int, out: RGB | None = None, stop: Stop | None = None
+    ) -> RGB:
         where = (level, row, col)
         try:
-            return self.backend.segment(*where, out=out)
+            return self.backend.segment(*where, out=out, stop=stop)
         except SlideError as error:
             height, width = self.backend.levels[level].tile_shape
             self.damage[where] = str(error)

@@ -115,9 +115,9 @@ def test_pyramid_adds_levels_of_exactly_twice_the_downsample(
     stored = TifffileBackend(path)
     asked: list[tuple[int, int, int]] = []
 
-    def segment(level: int, row: int, col: int) -> np.ndarray:
+    def segment(level: int, row: int, col: int, stop: object) -> np.ndarray:
         asked.append((level, row, col))
-        return pyramid.segment(level, row, col)
+        return pyramid.segment(level, row, col, stop=stop)
 
     pyramid = PyramidBackend(stored, segment)
     assert [level.shape for level in pyramid.levels] == [(2101, 3003), (1050, 1501), (525, 750)]

@@ -54,7 +54,9 @@ class Slow:
         self.order: list[tuple[int, int, int]] = []
         self._lock = threading.Lock()
 
-    def segment(self, *place: int) -> np.ndarray:
+    stored_levels = 3
+
+    def segment(self, *place: int, stop: object = None) -> np.ndarray:
         assert self.gate.acquire(timeout=20)
         with self._lock:
             self.order.append(place)
@@ -207,7 +209,7 @@ def test_nearest_to_the_focus_first_and_old_requests_are_dropped(
     loader.focus = (10 * 128 + 64, 3 * 128 + 64)
     loader.request(0, [(0, 0)])
     end = time.monotonic() + 10
-    while loader.pending and not loader._busy and time.monotonic() < end:
+    while loader.pending and not loader._wishes.busy and time.monotonic() < end:
         time.sleep(0.001)
     loader.request(0, [(0, 20), (0, 21)])
     loader.request(0, [(10, 9), (10, 4), (2, 3), (10, 3)], likely=[(2, 3), (9, 9)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -15,7 +16,19 @@ COARSEST = 1024
 MOST_WITHOUT_LEVELS = 2**34
 """Pixels of a slide whose coarser levels can still be made here: minutes of decoding."""
 
-Segment = Callable[[int, int, int], RGB]
+Stop = Callable[[], bool]
+"""Whether nobody waits for a segment any more."""
+
+
+class Stopped(Exception):
+    """Nobody waits any more for a segment that is made of many others."""
+
+
+class Segment(Protocol):
+    """Reads a segment through the cache."""
+
+    def __call__(self, level: int, row: int, col: int, stop: Stop | None) -> RGB:
+        """Return it, ``(*tile_shape, 3)`` uint8."""
 
 
 class PyramidBackend:
@@ -29,7 +42,7 @@ class PyramidBackend:
     backend : Backend
         The slide as it is stored.
     segment : callable
-        ``segment(level, row, col)`` through the cache, for the finer segments that are averaged.
+        Reads the finer segments that are averaged, through the cache.
 
     Raises
     ------
@@ -39,7 +52,7 @@ class PyramidBackend:
 
     def __init__(self, backend: Backend, segment: Segment) -> None:
         self._backend, self._segment = backend, segment
-        self._stored = len(backend.levels)
+        self.stored_levels = len(backend.levels)
         height, width = backend.levels[-1].shape
         if height * width > MOST_WITHOUT_LEVELS:
             raise SlideError(
@@ -54,9 +67,17 @@ class PyramidBackend:
         self.associated = backend.associated
         self.close = backend.close
 
-    def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:
-        """See :meth:`Backend.segment`."""
-        if level < self._stored:
+    def segment(
+        self, level: int, row: int, col: int, out: RGB | None = None, stop: Stop | None = None
+    ) -> RGB:
+        """See :meth:`Backend.segment`.
+
+        Raises
+        ------
+        Stopped
+            `stop` said so before all finer segments were there.
+        """
+        if level < self.stored_levels:
             return self._backend.segment(level, row, col, out)
         here, finer = self.levels[level], self.levels[level - 1]
         height, width = (side // 2 for side in here.tile_shape)
@@ -64,8 +85,10 @@ class PyramidBackend:
         rows, cols = finer.segments
         for r in range(2 * row, min(2 * row + 2, rows)):
             for c in range(2 * col, min(2 * col + 2, cols)):
+                if stop is not None and stop():
+                    raise Stopped
                 y, x = (r - 2 * row) * height, (c - 2 * col) * width
-                mean[y : y + height, x : x + width] = halve(self._segment(level - 1, r, c))
+                mean[y : y + height, x : x + width] = halve(self._segment(level - 1, r, c, stop))
         return white_outside(mean, here, row, col)
 
 
