@@ -38,6 +38,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.reading --json
 	$(BIN)/python -m benchmarks.embedding --json
 	$(BIN)/python -m benchmarks.retrieval --json
+	$(BIN)/python -m benchmarks.importing --json
 	.ci/window $(BIN)/python -m benchmarks.stalls --json
 	.ci/window $(BIN)/python -m benchmarks.painting --json
 	.ci/window $(BIN)/python -m benchmarks.viewing --json

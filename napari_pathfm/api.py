@@ -7,7 +7,7 @@ with every :class:`~napari_pathfm.core.jobs.Progress`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from .core.slide import Slide, SlideError
 from .core.tiles import TileGrid, TileSpec, make_grid
 
 if TYPE_CHECKING:
+    from .analysis.draw_labels import Meaning
     from .analysis.export import ExportReport
+    from .analysis.import_objects import ImportReport
     from .analysis.map import MapCoordinates
     from .analysis.search import TileScores
     from .analysis.segment import Candidate
@@ -37,6 +39,7 @@ __all__ = [
     "commit",
     "embed",
     "export",
+    "import_objects",
     "kept_mpp",
     "load_embeddings",
     "models",
@@ -306,6 +309,52 @@ def commit(
     edit = commit_edit(annotations, candidate, numbers.get(class_name, 0))
     annotations.commit(edit)
     return edit
+
+
+def import_objects(
+    path: str | Path,
+    slide: Slide,
+    project: Project | str | Path,
+    layer: str = "regions",
+    values: Meaning = "objects",
+    report: Report | None = None,
+) -> ImportReport:
+    """Bring the objects of a file into an annotation layer: one edit, which can be undone.
+
+    Classes are found by their names and made where they are missing. Where objects overlap, the
+    smaller one is above.
+
+    Parameters
+    ----------
+    path : str or Path
+        GeoJSON in level-0 pixels (as QuPath writes it), a label image of the whole slide (TIFF,
+        PNG, ``.npy``), or OME-Zarr labels.
+    slide : Slide
+        What they belong to.
+    project : Project, str or Path
+    layer : str
+        Name of the annotation layer, made if it is missing.
+    values : str
+        What the values of a label image are: "objects", or "classes".
+    report : callable, optional
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or belongs to another slide.
+    ProjectError
+        The project cannot be written.
+    """
+    from .analysis.import_objects import import_job, read_objects
+    from .io.masks import AnnotationLayer
+
+    path = Path(path)
+    drawing = run(read_objects(path, slide.levels, values), report)
+    with closing(drawing), _at(project) as opened:
+        if not opened.read_only:
+            opened.add_slide(slide)
+        opened_layer = AnnotationLayer.open(opened, slide.id, layer, slide.levels[0].shape)
+        return run(import_job(opened_layer, drawing, opened.class_book, path.name), report)
 
 
 def export(

@@ -1,4 +1,4 @@
-"""The verbs as commands: ``pathfm info|tissue|embed|search|export|models``.
+"""The verbs as commands: ``pathfm info|tissue|embed|search|import|export|models``.
 
 Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
 stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from .core.jobs import Progress
 from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
+    from .analysis.draw_labels import Meaning
     from .analysis.tissue import TissueMask
     from .io.reader import SlideReader
 
@@ -42,6 +44,15 @@ ProjectFolder = Annotated[
     Path | None,
     typer.Option("--project", help="Project folder; <slide>.pathfm beside the slide if absent."),
 ]
+
+
+class Values(StrEnum):
+    """What the values of a label image are."""
+
+    OBJECTS = "objects"
+    CLASSES = "classes"
+
+
 EncoderName = Annotated[str, typer.Option(help="Encoder; see “pathfm models”.")]
 Weights = Annotated[
     Path | None, typer.Option(help="Checkpoint on this computer instead of a download.")
@@ -225,6 +236,39 @@ def export(
         "objects": made.objects,
         "unclassified": made.unclassified,
         "tiles": made.tiles,
+    }
+    answer(facts, made.summary(), as_json)
+
+
+@app.command("import")
+@command
+def import_objects(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="GeoJSON, label image (TIFF, PNG, .npy), OME-Zarr."),
+    ],
+    slide: Annotated[Path, typer.Option("--slide", help="Slide that the objects belong to.")],
+    project: ProjectFolder = None,
+    layer: Annotated[str, typer.Option(help="Name of the annotation layer.")] = "regions",
+    values: Annotated[
+        Values, typer.Option(help="What the values of a label image are.")
+    ] = Values.OBJECTS,
+    as_json: Json = False,
+) -> None:
+    """Bring outlines or masks of another program into an annotation layer, as one edit."""
+    with api.open_slide(slide) as opened, reporting(f"Importing {file.name}") as report:
+        folder = project or _default_project(slide)
+        meaning: Meaning = "classes" if values is Values.CLASSES else "objects"
+        made = api.import_objects(file, opened, folder, layer, meaning, report)
+    facts = {
+        "slide": opened.id,
+        "project": str(folder),
+        "layer": made.layer,
+        "objects": made.objects,
+        "overlapping": made.overlapping,
+        "left_out": dict(made.left_out),
+        "new_classes": list(made.new_classes),
+        "notes": list(made.notes),
     }
     answer(facts, made.summary(), as_json)
 

@@ -17,7 +17,9 @@ from typer.testing import CliRunner, Result
 from napari_pathfm import terminal
 from napari_pathfm.__main__ import app
 from napari_pathfm.core.jobs import Progress
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
 
 
@@ -126,7 +128,9 @@ def test_lines_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> 
 BAR = """
 import time
 from napari_pathfm.core.jobs import Progress
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
 from napari_pathfm.terminal import reporting
 with reporting("Embedding") as report:
@@ -194,3 +198,32 @@ def test_ctrl_c_keeps_what_is_stored(slide: Path, tmp_path: Path) -> None:
         (row,) = project.slides()
         for stored in stored_features(project.slide_store(row.id)):
             assert len(stored.read()) == stored.count < stored.total
+
+
+def test_import(synthetic: Path, tmp_path: Path) -> None:
+    ring = [[100, 200], [140, 200], [140, 230], [100, 230], [100, 200]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"classification": {"name": "Tumor"}},
+    }
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature]))
+    options = ["--slide", synthetic, "--project", tmp_path / "p", "--layer", "nuclei"]
+    facts = answered("import", path, *options)
+    assert (facts["objects"], facts["layer"], facts["new_classes"]) == (1, "nuclei", ["Tumor"])
+    with Project.open(tmp_path / "p", create=False) as project:
+        (row,) = project.slides()
+        layer = AnnotationLayer.open(project, row.id, "nuclei", shape_of(synthetic))
+        (made,) = layer.objects.values()
+    assert (made.box, made.area, made.how) == ((200, 100, 230, 140), 1200, "import")
+    path.write_text("[")
+    broken = pathfm("import", path, *options)
+    assert broken.exit_code == 3
+    assert "ends in the middle" in broken.stderr
+    assert pathfm("import", path, *options, "--values", "things").exit_code == 2
+
+
+def shape_of(path: Path) -> tuple[int, int]:
+    with open_slide(path) as slide:
+        return slide.levels[0].shape

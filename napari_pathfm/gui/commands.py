@@ -54,6 +54,18 @@ def export_training_data(viewer: Viewer) -> None:
     dock.steps.ask_for(dock.export)
 
 
+def import_objects(viewer: Viewer) -> None:
+    """Choose outlines or a label image, and import them."""
+    workspace(viewer).enter()
+    workspace(viewer).importing.choose()
+
+
+def shapes_to_objects(viewer: Viewer) -> None:
+    """Make objects of the shapes of the chosen layer."""
+    workspace(viewer).enter()
+    workspace(viewer).importing.take_shapes()
+
+
 def show_properties(viewer: Viewer) -> None:
     """Show what the file says of the slide."""
     open_properties(workspace(viewer))

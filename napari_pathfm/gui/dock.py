@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from .embed_panel import EmbedPanel
 from .explore_panel import ExplorePanel
 from .export_panel import ExportPanel
+from .importing import is_geojson
 from .job_bar import JobBar
 from .magnification import MagnificationBar
 from .map_dock import MapDock
@@ -36,7 +37,9 @@ class PathFMDock(QWidget):
         self.slide = SlidePanel(session, runner)
         self.embed = EmbedPanel(session, runner)
         self.explore = ExplorePanel(session, runner)
-        self.segment = SegmentPanel(session, runner, place.prompting, place.edit_window)
+        self.segment = SegmentPanel(
+            session, runner, place.prompting, place.edit_window, place.importing
+        )
         self.export = ExportPanel(session, runner)
         self.steps = Steps(session)
         for title, panel in (
@@ -62,7 +65,7 @@ class PathFMDock(QWidget):
         self._connect()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        """Offer to take slides."""
+        """Offer to take slides and outlines."""
         if event is not None and _files(event.mimeData()):
             event.acceptProposedAction()
 
@@ -70,7 +73,8 @@ class PathFMDock(QWidget):
         """Open the slides that are dropped; napari takes those dropped beside the dock."""
         if event is not None:
             for path in _files(event.mimeData()):
-                self.place.open(path)
+                open_it = self.place.importing.open if is_geojson(path) else self.place.open
+                open_it(path)
             event.acceptProposedAction()
 
     def _connect(self) -> None:

@@ -59,6 +59,7 @@ class Change:
     stroke: Stroke | None = None
     done: Callable[[], None] = lambda: None
     failed: Callable[[], None] = lambda: None
+    long: bool = False
     busy: bool = False
     written: bool = False
 
@@ -137,6 +138,27 @@ class History(QObject):
 
         self._do(text, write, stroke, done)
 
+    def work(
+        self,
+        text: str,
+        write: Callable[[AnnotationLayer], Job[Any]],
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Let a long job change the layer, after all that came before it.
+
+        When the window is closed before its end, it is stopped.
+
+        Parameters
+        ----------
+        text : str
+            What is done, for messages.
+        write : callable
+            Makes the job; it runs in a worker.
+        done : callable, optional
+            Called once it has ended well.
+        """
+        self._do(text, write, done=done, long=True)
+
     def change_classes(
         self,
         text: str,
@@ -213,10 +235,12 @@ class History(QObject):
     def flush(self) -> None:
         """Write everything that waits before returning; for the end of the program."""
         if self._running is not None and self._running.thread is not None:
+            if self._waiting and self._waiting[0].long:
+                self._running.cancel()
             self._running.thread.join()
         waiting, self._waiting = list(self._waiting), deque()
         for change in waiting:
-            if change.written:
+            if change.written or change.long:
                 continue
             try:
                 run(change.write(change.layer))
@@ -232,12 +256,13 @@ class History(QObject):
         write: Callable[[AnnotationLayer], Job[Any]],
         stroke: Stroke | None = None,
         done: Callable[[], None] = lambda: None,
+        long: bool = False,
     ) -> None:
         layer = self._session.annotations
         if layer is None:
             notify.warn("Open a slide and a project first: there is no layer to write to.")
             return
-        self._add(Change(text, layer, write, stroke, done))
+        self._add(Change(text, layer, write, stroke, done, long=long))
 
     def _add(self, change: Change) -> None:
         self._waiting.append(change)

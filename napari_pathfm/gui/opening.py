@@ -31,6 +31,29 @@ def read_slides(path: Paths) -> list[Any]:
     return _sharp(layers) or [NO_LAYER]
 
 
+def get_objects_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
+    """Offer to import outlines that are dropped onto the window or opened from its menu."""
+    from .importing import is_geojson
+
+    paths = [path] if isinstance(path, str) else path
+    return import_objects if all(is_geojson(Path(each)) for each in paths) else None
+
+
+def import_objects(path: Paths) -> list[Any]:
+    """Import outlines into the annotation layer of the slide that is open."""
+    from napari import current_viewer
+
+    from .workspace import workspace
+
+    viewer = current_viewer()
+    if viewer is None:
+        raise ValueError("outlines belong to a slide: open it in a window, or use “pathfm import”")
+    place = workspace(viewer)
+    for each in [path] if isinstance(path, str) else path:
+        place.importing.open(Path(each))
+    return [NO_LAYER]
+
+
 def cmu_small_region() -> list[LayerData]:
     """Layers of the CMU slide, for napari's sample menu."""
     return _sharp(samples.cmu_small_region())

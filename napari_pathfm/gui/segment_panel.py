@@ -18,6 +18,8 @@ from ..models import catalog
 from ..session import Session
 from .annotate import EditWindow
 from .class_list import ClassList
+from .import_bar import ImportBar
+from .importing import Importing
 from .keys import let_keys_through
 from .object_table import ObjectTable
 from .prompting import Prompting
@@ -33,6 +35,7 @@ class SegmentPanel(QWidget):
     runner : Runner
     prompting : Prompting
     edit_window : EditWindow
+    importing : Importing
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SegmentPanel(QWidget):
         runner: Runner,
         prompting: Prompting,
         edit_window: EditWindow,
+        importing: Importing,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -54,6 +58,7 @@ class SegmentPanel(QWidget):
         self.state = QLabel()
         self.state.setWordWrap(True)
         self.table = ObjectTable(session, edit_window.history)
+        self.imports = ImportBar(importing, session)
         column = QVBoxLayout(self)
         column.addWidget(self.segmenter)
         column.addWidget(self.weights_button)
@@ -61,6 +66,7 @@ class SegmentPanel(QWidget):
         column.addLayout(self._prompt_buttons())
         column.addWidget(self.state)
         column.addLayout(self._hand_buttons())
+        column.addWidget(self.imports)
         column.addWidget(self.table, 1)
         self._connect()
         self._on_prompting()

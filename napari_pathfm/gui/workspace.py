@@ -24,6 +24,8 @@ from ..session import Session
 from . import notify
 from .annotate import EditWindow
 from .camera import CameraWatch
+from .importing import Importing
+from .layer_context import offer_in_layer_list
 from .layers import SlideLayers
 from .magnification import Magnification
 from .measure import Measuring
@@ -110,6 +112,9 @@ class Workspace(QObject):
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.edit_window.class_changes.merged.connect(self._on_grid)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
+        history, active = self.edit_window.history, self.edit_window.active
+        self.importing = Importing(viewer, self.session, self.runner, history, active, self)
+        offer_in_layer_list()
         make_units()
         self.runner.start(warm_up(), "Getting ready", lambda _: None, slot="warm-up")
         app = QApplication.instance()

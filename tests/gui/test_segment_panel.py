@@ -6,7 +6,9 @@ import pytest
 
 from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.gui.annotate import EditWindow
+from napari_pathfm.gui.importing import Importing
 from napari_pathfm.gui.prompting import Prompting
+from napari_pathfm.gui.runner import Runner
 from napari_pathfm.gui.segment_panel import SegmentPanel
 from napari_pathfm.session import Session
 
@@ -18,7 +20,9 @@ Wait = Callable[[Callable[[], bool]], None]
 @pytest.fixture
 def panel(stage: Stage, qtbot: object) -> Iterator[SegmentPanel]:
     prompting = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
-    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits)
+    history, active = stage.edits.history, stage.edits.active
+    importing = Importing(stage.viewer, stage.session, stage.runner, history, active)
+    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits, importing)
     qtbot.addWidget(made)  # type: ignore[attr-defined]
     made.show()
     stage.look(600, 1100, 1.5)
@@ -98,11 +102,11 @@ def test_keys_stand_on_the_buttons(panel: SegmentPanel) -> None:
 def test_a_window_without_a_slide_has_no_layers_of_ours(
     make_napari_viewer: Callable[[], object], qtbot: object
 ) -> None:
-    from napari_pathfm.gui.runner import Runner
-
     viewer, session, runner = make_napari_viewer(), Session(), Runner()
     edits = EditWindow(viewer, session, runner)
-    panel = SegmentPanel(session, runner, Prompting(viewer, session, runner, edits), edits)
+    prompting = Prompting(viewer, session, runner, edits)
+    importing = Importing(viewer, session, runner, edits.history, edits.active)
+    panel = SegmentPanel(session, runner, prompting, edits, importing)
     qtbot.addWidget(panel)  # type: ignore[attr-defined]
     assert panel.blocked()
     for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):

@@ -1,4 +1,7 @@
-"""Kill a real process while it writes; ``PATHFM_KILLS=100`` for more kills than the few here."""
+"""Kill a real process while it writes; ``PATHFM_KILLS=100`` for more kills than the few here.
+
+It paints, imports, gives many objects a class at once, and undoes.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,34 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis.draw_outlines import draw_table
+from napari_pathfm.analysis.import_objects import import_job
+from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.core.embeddings import FeatureKey
+from napari_pathfm.core.jobs import run
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileSpec, make_grid
+from napari_pathfm.io.interop.outline_table import OutlineBuilder
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.store import FLUSH_ROWS, FeatureStore
 
-KILLS = int(os.environ.get("PATHFM_KILLS", "4"))
+KILLS = int(os.environ.get("PATHFM_KILLS", "10"))
 SHAPE = (3000, 4000)
 KEY = FeatureKey("vit", "cls", "ab12", "224 bicubic")
 GRID = make_grid("ab", (Level((60_000, 60_000), 1.0, (256, 256)),), 0.5, TileSpec())
 BATCH, DIM = 16, 8
+CLASSES = tuple(AnnotationClass(n, f"class {n}", "#808080") for n in (1, 2, 3))
+IMPORTED = 200
+"""Objects of an import."""
+
+PAINT, IMPORT, CLASSIFY, UNDO = range(4)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9 on Windows")
 
@@ -38,18 +52,58 @@ def stroke(number: int) -> tuple[int, int, NDArray[np.uint32]]:
     return y, x, np.full((side, side), number % 5, np.uint32)
 
 
+def kind(act: int) -> int:
+    """What the child does as its `act`-th act."""
+    return {2: IMPORT, 4: CLASSIFY, 5: IMPORT, 6: UNDO}.get(act % 7, PAINT)
+
+
+def outlines(act: int) -> list[tuple[int, int, int, int]]:
+    """Rectangles of the `act`-th act, an import: y, x, height, width."""
+    rng = random.Random(-act)
+    return [
+        (
+            rng.randrange(-50, SHAPE[0] - 1),
+            rng.randrange(-50, SHAPE[1] - 1),
+            rng.randrange(60, 300),
+            rng.randrange(60, 300),
+        )
+        for _ in range(IMPORTED)
+    ]
+
+
+def class_of(act: int) -> int:
+    """What all objects become by the `act`-th act, a change of classes."""
+    return act // 7 % 3 + 1
+
+
+def bring_in(project: Project, layer: AnnotationLayer, act: int) -> None:
+    builder = OutlineBuilder()
+    for number, (y, x, h, w) in enumerate(outlines(act)):
+        builder.add([[[(y, x), (y, x + w), (y + h, x + w), (y + h, x)]]], number % 3)
+    names = [(one.name, one.color) for one in CLASSES]
+    drawing = draw_table(builder.take(), names, SHAPE)
+    run(import_job(layer, drawing, project.class_book, f"act {act}"))
+
+
 def write_for_ever(folder: str) -> None:
-    """What the child does: edits (every seventh act an undo) and embeddings, telling of each."""
+    """What the child does: edits and embeddings, telling of each."""
     project = Project.open(folder)
+    if not project.classes():
+        project.set_classes(CLASSES)
     layer = AnnotationLayer.open(project, "ab", "regions", SHAPE)
+    layer.new_ids(5)  # those of the strokes are taken
     store = FeatureStore(project.slide_store("ab"), KEY, GRID)
     acts = int(Path(folder, "acts").read_text())
     with store.lock():
         tile = store.count
         while True:
             print("begin", acts, flush=True)
-            if acts % 7 == 6:
+            if kind(acts) == UNDO:
                 layer.undo()
+            elif kind(acts) == IMPORT:
+                bring_in(project, layer, acts)
+            elif kind(acts) == CLASSIFY:
+                layer.commit(layer.class_edit(layer.objects, class_of(acts)))
             else:
                 y, x, ids = stroke(acts)
                 layer.commit(layer.paint_edit(y, x, ids, None, f"stroke {acts}"))
@@ -61,26 +115,74 @@ def write_for_ever(folder: str) -> None:
             print("tiles", tile, flush=True)
 
 
+class State(NamedTuple):
+    """Pixels, and the class of every object in them."""
+
+    ids: NDArray[np.uint32]
+    classes: dict[int, int]
+
+
 class Model:
-    """What the layer must look like, without any of our code."""
+    """What the layer must look like, without any of our code; imported ids are its own."""
 
     def __init__(self) -> None:
         self.acts = 0
-        self._states = [np.zeros(SHAPE, np.uint32)]
+        self._states = [State(np.zeros(SHAPE, np.uint32), {})]
 
-    def go_on(self, acts: int) -> NDArray[np.uint32]:
+    def go_on(self, acts: int) -> State:
         for act in range(self.acts, acts):
-            if act % 7 == 6:
+            if kind(act) == UNDO:
                 self._states = self._states[:-1] or self._states
                 continue
-            y, x, ids = stroke(act)
-            new = self._states[-1].copy()
-            new[y : y + len(ids), x : x + len(ids)] = ids
-            # A stroke that changes no pixel is no edit; undo never takes back two in a row.
-            if (new != self._states[-1]).any():
+            new = self._after(self._states[-1], act)
+            # What changes nothing is no edit; undo never takes back two in a row.
+            if new.classes != self._states[-1].classes or (new.ids != self._states[-1].ids).any():
                 self._states = [*self._states[-3:], new]
         self.acts = acts
         return self._states[-1]
+
+    def _after(self, state: State, act: int) -> State:
+        if kind(act) == CLASSIFY:
+            return State(state.ids, dict.fromkeys(state.classes, class_of(act)))
+        ids, given = state.ids.copy(), {}
+        if kind(act) == IMPORT:
+            given = self._import(ids, act)
+        else:
+            y, x, stamp = stroke(act)
+            ids[y : y + len(stamp), x : x + len(stamp)] = stamp
+        left = np.flatnonzero(np.bincount(ids.ravel())).tolist()
+        known = {**given, **state.classes}
+        return State(ids, {number: known.get(number, 0) for number in left if number})
+
+    @staticmethod
+    def _import(ids: NDArray[np.uint32], act: int) -> dict[int, int]:
+        areas, new = np.bincount(ids.ravel()), np.zeros_like(ids)
+        size, given = np.zeros(IMPORTED + 1, np.int64), {}
+        listed = outlines(act)
+        for number, (y, x, h, w) in enumerate(listed):
+            part = ids[max(y, 0) : y + h, max(x, 0) : x + w]
+            size[number + 1] = part.size
+            given[1000 * (act + 1) + number] = number % 3 + 1
+        for number in sorted(range(IMPORTED), key=lambda n: -size[n + 1]):
+            y, x, h, w = listed[number]
+            new[max(y, 0) : y + h, max(x, 0) : x + w] = number + 1
+        drawn = (new > 0) & ((ids == 0) | (areas[ids] >= size[new]))
+        ids[drawn] = 1000 * (act + 1) + new[drawn] - 1
+        return given
+
+
+def same(ids: NDArray[np.uint32], wanted: State, classes: dict[int, int]) -> bool:
+    """Whether pixels and classes are as wanted, but for the numbers of imported objects."""
+    flat, model = ids.ravel(), wanted.ids.ravel()
+    name = np.zeros(int(flat.max()) + 1, np.uint32)
+    name[flat] = model
+    numbers = np.flatnonzero(np.bincount(flat))
+    return (
+        bool((name[flat] == model).all())
+        and len(set(name[numbers].tolist())) == len(numbers)
+        and all(name[n] == n for n in numbers if n < 5)
+        and {int(name[n]): classes[int(n)] for n in numbers if n} == wanted.classes
+    )
 
 
 def run_and_kill(folder: Path, seconds: float) -> dict[str, int]:
@@ -105,8 +207,9 @@ def check_layer(folder: Path, told: dict[str, int], model: Model) -> None:
         pixels = layer.read(0, 0, 0, *SHAPE)
         begun = told["begin"]
         certain = begun + 1 if told.get("edit") == begun else begun
-        if not np.array_equal(pixels, model.go_on(certain)):
-            np.testing.assert_array_equal(pixels, model.go_on(begun + 1))
+        classes = {number: row.class_id for number, row in layer.objects.items()}
+        if not same(pixels, model.go_on(certain), classes):
+            assert same(pixels, model.go_on(begun + 1), classes)
         for level in range(1, len(layer.levels)):
             finer = layer.read(level - 1, 0, 0, *layer.levels[level - 1])
             coarse = layer.read(level, 0, 0, *layer.levels[level])

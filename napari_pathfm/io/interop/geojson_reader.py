@@ -19,7 +19,8 @@ from typing import IO, Any
 from .json_stream import JsonStream
 from .outline_table import OutlineBuilder, OutlineTable
 
-SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz", ".geojson.zip", ".json.zip", ".zip")
+DROPPED = (".geojson", ".geojson.gz", ".geojson.zip")
+"""Endings by which a file is known as outlines, without looking into it."""
 
 BATCH_POINTS = 1 << 18
 """Positions that are held as Python's lists before they become a table."""

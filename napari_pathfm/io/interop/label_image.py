@@ -17,8 +17,6 @@ from ..backends.base import FILE_ERRORS
 
 Values = NDArray[np.integer] | NDArray[np.bool_]
 
-SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr")
-
 LARGEST_PNG = 150_000_000
 """Pixels: a PNG cannot be read in parts."""
 
