@@ -25,7 +25,7 @@ from .active import ActiveClass
 from .class_changes import ClassChanges
 from .history import History, Stroke
 from .keys import REDO, UNDO, Keys, bind
-from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
+from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of, objects_in
 from .layers import slide_scale
 from .place import STEP, Place, clipped, place_for
 from .runner import Runner
@@ -143,8 +143,9 @@ class EditWindow(QObject):
 
     def choose_object(self, number: int) -> None:
         """The next strokes belong to this object."""
-        if self._store is not None and number in self._store.objects:
-            self._select(code_of(number, self._store.objects[number].class_id))
+        row = self._store.objects.brief(number) if self._store is not None else None
+        if row is not None:
+            self._select(code_of(number, row.class_id))
 
     def highlight(self, number: int) -> None:
         """Point an object out by its colour; 0 for none."""
@@ -155,9 +156,10 @@ class EditWindow(QObject):
     def show_object(self, number: int) -> None:
         """Move the view to an object, point it out, and let the brush paint it."""
         store, slide = self._store, self._slide
-        if store is None or slide is None or number not in store.objects:
+        row = store.objects.brief(number) if store is not None else None
+        if slide is None or row is None:
             return
-        y0, x0, y1, x1 = store.objects[number].box
+        y0, x0, y1, x1 = row.box
         center = to_data(np.array(((y0 + y1) / 2, (x0 + x1) / 2))) * slide_scale(slide)
         camera = self._viewer.scene.camera
         camera.center = (0.0, float(center[0]), float(center[1]))
@@ -199,7 +201,7 @@ class EditWindow(QObject):
         ids = store.read(place.level, place.y, place.x, place.height, place.width)
         for stroke in self.history.strokes(store):
             lay_over(ids, stroke, place.level, place.y, place.x)
-        self._show(layer, place, encode(ids, self._class_of))
+        self._show(layer, place, encode(ids, lambda numbers: self._classes_of(store, numbers)))
         self.refilled.emit()
 
     def _sleep(self, layer: Labels, store: AnnotationLayer) -> None:
@@ -232,11 +234,11 @@ class EditWindow(QObject):
             layer.data = codes
         _forget_history(layer)
 
-    def _class_of(self, number: int) -> int:
-        if number == self._highlighted:
-            return HIGHLIGHT
-        row = self._store.objects.get(number) if self._store is not None else None
-        return row.class_id if row is not None else self.active.id
+    def _classes_of(self, store: AnnotationLayer, numbers: NDArray[np.uint32]) -> NDArray[np.int64]:
+        # What is painted just now is not in the store yet.
+        found = store.objects.class_of(numbers, missing=self.active.id).astype(np.int64)
+        found[numbers == self._highlighted] = HIGHLIGHT
+        return found
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -318,8 +320,8 @@ class EditWindow(QObject):
     def _commit(self, store: AnnotationLayer, stroke: Stroke, tool: str) -> None:
         rows = {
             number: ObjectRow(id=number, class_id=self.active.id, how="brush")
-            for number in np.unique(stroke.ids[stroke.mask]).tolist()
-            if number and number not in store.objects
+            for number in objects_in(stroke.ids[stroke.mask]).tolist()
+            if number not in store.objects
         }
 
         def build(layer: AnnotationLayer) -> Edit:
@@ -343,8 +345,9 @@ class EditWindow(QObject):
             return
         code = int(layer.selected_label)
         number = object_of(code)
-        if number in store.objects:
-            self._select(code_of(number, store.objects[number].class_id))
+        row = store.objects.brief(number)
+        if row is not None:
+            self._select(code_of(number, row.class_id))
         elif code and number != self._new:
             # A number that is typed in, or napari's own "new label", means no object of ours.
             self.new_object()

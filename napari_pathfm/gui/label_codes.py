@@ -22,6 +22,9 @@ BASE = 1000
 HIGHLIGHT = 999
 """Stands in for the class of the object that is pointed out."""
 
+TABLE = 16
+"""Numbers up to so many times as many as there are runs of pixels are looked up in a table."""
+
 UNCLASSIFIED = "#9e9e9e"
 POINTED_OUT = "#ffff66"
 
@@ -41,41 +44,63 @@ def decode(codes: NDArray[np.int64]) -> NDArray[np.uint32]:
     return (codes // BASE).astype(np.uint32)
 
 
-def encode(ids: NDArray[np.uint32], class_of: Callable[[int], int]) -> NDArray[np.int64]:
+def encode(
+    ids: NDArray[np.uint32], classes_of: Callable[[NDArray[np.uint32]], NDArray[np.integer]]
+) -> NDArray[np.int64]:
     """Codes of object ids.
 
     Parameters
     ----------
     ids : ndarray
         ``(h, w)`` uint32.
-    class_of : callable
-        Class of an object; asked once for each that occurs.
+    classes_of : callable
+        Classes ``(K,)`` of ascending objects ``(K,)``; asked once, for those that occur.
 
     Returns
     -------
     ndarray
         ``(h, w)`` int64.
     """
-    present = objects_in(ids)
-    codes = np.array([code_of(number, class_of(number)) for number in present.tolist()], np.int64)
-    if not len(present) or int(present[-1]) < 4 * ids.size:
-        table = np.zeros(int(present[-1]) + 1 if len(present) else 1, np.int64)
-        table[present] = codes
-        return table[ids]
-    # Very large numbers would make the table larger than the picture.
-    at = np.searchsorted(present, ids).clip(0, len(present) - 1)
-    return np.where(ids == 0, 0, codes[at])
+    starts = _runs(ids)
+    numbers = ids.ravel()[starts]
+    present = _distinct(numbers)
+    codes = np.zeros(len(present) + 1, np.int64)
+    codes[1:] = present.astype(np.int64) * BASE + classes_of(present)
+    # Each run of pixels is looked up once and then repeated: that is written straight through.
+    at = np.where(numbers > 0, _places(present, numbers) + 1, 0)
+    return codes[at].repeat(np.diff(starts, append=ids.size)).reshape(ids.shape)
 
 
 def objects_in(ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Sorted objects that occur in a picture, without 0."""
+    return _distinct(ids.ravel()[_runs(ids)])
+
+
+def _runs(ids: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Where runs of equal pixels begin in a picture read line after line."""
     flat = ids.ravel()
-    if not len(flat):
-        return np.zeros(0, np.uint32)
-    # Objects are runs of pixels: sorting one of each run is much quicker than sorting all.
     starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    present = np.unique(np.append(flat[starts], flat[0]))
-    return present[present > 0]
+    return np.concatenate([[0], starts]) if len(flat) else starts
+
+
+def _distinct(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    largest = int(numbers.max(initial=0))
+    if largest >= TABLE * len(numbers):
+        present = np.unique(numbers)
+        return present[present > 0]
+    seen = np.zeros(largest + 1, bool)
+    seen[numbers] = True
+    seen[0] = False
+    return np.flatnonzero(seen).astype(np.uint32)
+
+
+def _places(present: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Place of each number among the sorted ones; anything for 0."""
+    if not len(present) or int(present[-1]) >= TABLE * len(numbers):
+        return np.searchsorted(present, numbers)
+    table = np.zeros(int(present[-1]) + 1, np.intp)
+    table[present] = np.arange(len(present))
+    return table[numbers]
 
 
 def class_colormap(classes: Sequence[AnnotationClass]) -> CyclicLabelColormap:

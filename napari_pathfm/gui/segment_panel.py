@@ -57,7 +57,7 @@ class SegmentPanel(QWidget):
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.state = QLabel()
         self.state.setWordWrap(True)
-        self.table = ObjectTable(session, edit_window.history)
+        self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
         column = QVBoxLayout(self)
         column.addWidget(self.segmenter)

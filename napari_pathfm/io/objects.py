@@ -97,6 +97,11 @@ class ObjectTable(Mapping[int, ObjectRow]):
     def __len__(self) -> int:
         return self._count
 
+    def brief(self, number: int) -> ObjectRow | None:
+        """Return a row without its prompts, so without a look at the database; or ``None``."""
+        one = self._one(number)
+        return None if one is None else row_of(self._as_seen(one)[0], lambda _: "")
+
     def _one(self, number: int) -> Rows | None:
         rows = self._pages.get(number >> PAGE_BITS)
         if rows is None:
@@ -208,3 +213,7 @@ class ObjectTable(Mapping[int, ObjectRow]):
         """Whether the rows are what a change says they were before it; not for a seen one."""
         rows, found = self.find(changes.ids)
         return rows[found].tobytes() == changes.before.rows.tobytes()
+
+
+NO_OBJECTS = ObjectTable({}, lambda _: "")
+"""The table of a layer with nothing in it."""
