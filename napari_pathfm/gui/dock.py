@@ -38,7 +38,12 @@ class PathFMDock(QWidget):
         self.embed = EmbedPanel(session, runner)
         self.explore = ExplorePanel(session, runner)
         self.segment = SegmentPanel(
-            session, runner, place.prompting, place.edit_window, place.importing
+            session,
+            runner,
+            place.prompting,
+            place.edit_window,
+            place.importing,
+            place.masks,
         )
         self.export = ExportPanel(session, runner)
         self.steps = Steps(session)

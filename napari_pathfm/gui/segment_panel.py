@@ -17,10 +17,12 @@ from qtpy.QtWidgets import (
 from ..models import catalog
 from ..session import Session
 from .annotate import EditWindow
+from .annotation_layers import AnnotationLayers
 from .class_list import ClassList
 from .import_bar import ImportBar
 from .importing import Importing
 from .keys import let_keys_through
+from .layer_switch import LayerSwitch
 from .object_table import ObjectTable
 from .prompting import Prompting
 from .runner import Runner
@@ -36,6 +38,7 @@ class SegmentPanel(QWidget):
     prompting : Prompting
     edit_window : EditWindow
     importing : Importing
+    layers : AnnotationLayers
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class SegmentPanel(QWidget):
         prompting: Prompting,
         edit_window: EditWindow,
         importing: Importing,
+        layers: AnnotationLayers,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -59,9 +63,11 @@ class SegmentPanel(QWidget):
         self.state.setWordWrap(True)
         self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
+        self.layers = LayerSwitch(session, layers)
         column = QVBoxLayout(self)
         column.addWidget(self.segmenter)
         column.addWidget(self.weights_button)
+        column.addWidget(self.layers)
         column.addWidget(self.classes)
         column.addLayout(self._prompt_buttons())
         column.addWidget(self.state)

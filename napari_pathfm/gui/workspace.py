@@ -15,7 +15,6 @@ from ..core import inference
 from ..core.edits import AnnotationClass
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..io.masks import AnnotationLayer
 from ..io.project import Project, ProjectError, default_project
 from ..io.reader import SlideReader, open_slide
 from ..io.reader_napari import LayerData, slide_layer
@@ -23,6 +22,8 @@ from ..io.samples import Sample, sample_slide_job
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
+from .annotation_layers import AnnotationLayers
+from .beside import Beside
 from .camera import CameraWatch
 from .importing import Importing
 from .layer_context import offer_in_layer_list
@@ -49,7 +50,6 @@ HOLD_SECONDS = 0.12
 UNIT_SECONDS = 0.04
 """What a unit of inference takes on a CPU while a window is open: a click waits for one unit."""
 
-LAYER = "regions"
 FIRST_CLASSES = (
     AnnotationClass(1, "tumor", "#d55e00"),
     AnnotationClass(2, "stroma", "#0072b2"),
@@ -111,6 +111,8 @@ class Workspace(QObject):
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
         self.edit_window.class_changes.merged.connect(self._on_grid)
+        self.beside = Beside(viewer, self.session, self)
+        self.masks = AnnotationLayers(self.session, self.runner, self.beside, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
         history, active = self.edit_window.history, self.edit_window.active
         self.importing = Importing(viewer, self.session, self.runner, history, active, self)
@@ -259,9 +261,7 @@ class Workspace(QObject):
             if known not in (None, slide.mpp) and isinstance(slide, SlideReader):
                 self._replace(slide.with_mpp(known))
                 return
-            self.session.annotations = AnnotationLayer.open(
-                project, slide.id, LAYER, slide.levels[0].shape
-            )
+            self.masks.enter(project, slide)
         except ProjectError as error:
             notify.fail("Opening the annotations", error)
 

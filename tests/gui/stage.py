@@ -16,6 +16,8 @@ from qtpy.QtTest import QTest
 from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.core.slide import Level
 from napari_pathfm.gui.annotate import EditWindow
+from napari_pathfm.gui.annotation_layers import AnnotationLayers
+from napari_pathfm.gui.beside import Beside
 from napari_pathfm.gui.layers import slide_transform
 from napari_pathfm.gui.runner import Runner
 from napari_pathfm.io.masks import AnnotationLayer
@@ -84,6 +86,8 @@ class Stage:
         )
         self.session.show_slide(self.slide)
         self.edits = EditWindow(viewer, self.session, self.runner)
+        self.beside = Beside(viewer, self.session)
+        self.masks = AnnotationLayers(self.session, self.runner, self.beside)
         self.session.annotations = self.store = AnnotationLayer.open(
             self.project, self.slide.id, "regions", self.slide.levels[0].shape
         )

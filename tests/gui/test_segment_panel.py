@@ -6,6 +6,8 @@ import pytest
 
 from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.gui.annotate import EditWindow
+from napari_pathfm.gui.annotation_layers import AnnotationLayers
+from napari_pathfm.gui.beside import Beside
 from napari_pathfm.gui.importing import Importing
 from napari_pathfm.gui.prompting import Prompting
 from napari_pathfm.gui.runner import Runner
@@ -22,7 +24,7 @@ def panel(stage: Stage, qtbot: object) -> Iterator[SegmentPanel]:
     prompting = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
     history, active = stage.edits.history, stage.edits.active
     importing = Importing(stage.viewer, stage.session, stage.runner, history, active)
-    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits, importing)
+    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits, importing, stage.masks)
     qtbot.addWidget(made)  # type: ignore[attr-defined]
     made.show()
     stage.look(600, 1100, 1.5)
@@ -106,7 +108,8 @@ def test_a_window_without_a_slide_has_no_layers_of_ours(
     edits = EditWindow(viewer, session, runner)
     prompting = Prompting(viewer, session, runner, edits)
     importing = Importing(viewer, session, runner, edits.history, edits.active)
-    panel = SegmentPanel(session, runner, prompting, edits, importing)
+    layers = AnnotationLayers(session, runner, Beside(viewer, session))
+    panel = SegmentPanel(session, runner, prompting, edits, importing, layers)
     qtbot.addWidget(panel)  # type: ignore[attr-defined]
     assert panel.blocked()
     for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):
