@@ -16,16 +16,16 @@ from napari.layers import Labels, Layer
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..core.edits import Edit, ObjectRow
 from ..core.slide import Slide
-from ..io.masks import AnnotationLayer
+from ..io.masks import AnnotationLayer, HandStroke
+from ..io.painting import Paint
 from ..session import Session
 from . import notify
 from .active import ActiveClass
 from .class_changes import ClassChanges
-from .history import History, Stroke
+from .history import History
 from .keys import REDO, UNDO, Keys, bind
-from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of, objects_in
+from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
 from .layers import slide_scale
 from .place import STEP, Place, clipped, place_for
 from .runner import Runner
@@ -314,30 +314,9 @@ class EditWindow(QObject):
         stroke = stroke_of(event.value, place.level, place.y, place.x)
         _forget_history(layer)
         if stroke is not None:
-            text = "erase" if str(layer.mode) == "erase" else str(layer.mode).replace("_", " ")
-            self._commit(store, stroke, text)
-
-    def _commit(self, store: AnnotationLayer, stroke: Stroke, tool: str) -> None:
-        rows = {
-            number: ObjectRow(id=number, class_id=self.active.id, how="brush")
-            for number in objects_in(stroke.ids[stroke.mask]).tolist()
-            if number not in store.objects
-        }
-
-        def build(layer: AnnotationLayer) -> Edit:
-            new = {number: row for number, row in rows.items() if number not in layer.objects}
-            return layer.paint_edit(
-                stroke.y,
-                stroke.x,
-                stroke.ids,
-                stroke.mask,
-                tool,
-                rows=new,
-                level=stroke.level,
-                by_hand=True,
-            )
-
-        self.history.commit(tool, build, stroke)
+            text = str(layer.mode).replace("_", " ")
+            paint = Paint.of(stroke.y, stroke.x, stroke.ids, stroke.mask, 2**stroke.level)
+            self.history.paint(HandStroke(paint, text, self.active.id), stroke)
 
     def _on_selected_label(self) -> None:
         layer, store = self.layer, self._store

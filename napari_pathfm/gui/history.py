@@ -17,9 +17,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.edits import Edit
 from ..core.jobs import Job, Progress, run
-from ..io.masks import AnnotationLayer
+from ..io.masks import AnnotationLayer, HandStroke
 from ..session import Session
 from . import notify
+from .keeping import Keeping
 from .runner import Runner, RunningJob
 
 RETRY_MS = 5000
@@ -60,6 +61,7 @@ class Change:
     done: Callable[[], None] = lambda: None
     failed: Callable[[], None] = lambda: None
     long: bool = False
+    keeping: Keeping | None = None
     busy: bool = False
     written: bool = False
 
@@ -159,6 +161,22 @@ class History(QObject):
         """
         self._do(text, write, done=done, long=True)
 
+    def paint(self, hand: HandStroke, stroke: Stroke) -> None:
+        """Write a stroke that is on screen, after all that came before it.
+
+        A kill does not lose it while it waits for others.
+        """
+        layer = self._session.annotations
+        if layer is None:
+            notify.warn("Open a slide and a project first: there is no layer to write to.")
+            return
+        keeping = Keeping(layer, hand)
+        if self._waiting:
+            # Should it fail, writing the stroke fails as well, and that is told.
+            title = "Keeping a stroke"
+            self._runner.start(keeping.keep_job(), title, lambda _: None, failed=lambda _: None)
+        self._add(Change(hand.text, layer, keeping.write_job, stroke, keeping=keeping))
+
     def change_classes(
         self,
         text: str,
@@ -217,6 +235,9 @@ class History(QObject):
         for change in changes:
             if change in self._waiting and not change.busy:
                 self._waiting.remove(change)
+                if change.keeping is not None:
+                    job = change.keeping.drop_job()
+                    self._runner.start(job, "Taking a stroke back", lambda _: None)
         self._settle()
         self.changed.emit()
 

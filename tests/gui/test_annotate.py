@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -292,31 +292,46 @@ def test_another_object_is_shown_and_pointed_out(stage: Any) -> None:
     assert center == pytest.approx((2030, 3030), abs=2)
 
 
-def test_stroke_and_refill_times(
-    stage: Any, qtbot: Any, capsys: pytest.CaptureFixture[str]
+def test_a_far_stroke_is_kept_before_it_is_written_and_forgotten_with_it(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, wait: Wait
 ) -> None:
-    stage.look(1250, 2000, 1.0)
-    qtbot.wait(200)
+    monkeypatch.setattr("napari_pathfm.gui.notify.fail", lambda *_: None)
+    stage.look(1250, 2000, 4.0)
     stage.edits.paint()
-    layer, place = shown(stage)
-    lines = [f"window {place.height} x {place.width}"]
-    for size in (40, 500):
-        layer.brush_size = size
-        times = []
-        with layer.block_history():
-            for column in range(60):
-                start = time.perf_counter()
-                layer._draw(
-                    layer.selected_label, (600, 100 + column * 10), (600, 110 + column * 10)
-                )
-                times.append(time.perf_counter() - start)
-        stage.settle()
-        lines.append(f"stamp {size} px: {np.percentile(times, 95) * 1e3:.1f} ms (95th)")
-    times = []
-    for step in range(10):
-        start = time.perf_counter()
-        stage.look(1250, 2000 + step, 1.0)
-        times.append(time.perf_counter() - start)
-    lines.append(f"refill: {np.median(times) * 1e3:.1f} ms")
-    with capsys.disabled():
-        print("\n" + "\n".join(lines))
+    stage.edits.layer.brush_size = 500
+
+    def full(*_: object) -> None:
+        raise ProjectError("The disk is full: free some space.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stage.store), "commit_job", full)
+        stage.drag([(1000, 800), (1000, 2000), (1000, 3200)])
+    ((_, kept),) = stage.store._strokes.all()
+    assert kept.paint.factor == 2**stage.edits.place.level
+    assert kept.class_id == 1
+    stage.press("Control+Z")
+    wait(lambda: not stage.store._strokes.all())
+    stage.drag([(1000, 800), (1000, 2000), (1000, 3200)])
+    assert len(stage.store.history()) == 1
+    assert not stage.store._strokes.all()
+
+
+def test_a_stroke_that_waits_for_another_is_kept_meanwhile(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, wait: Wait
+) -> None:
+    stage.look(600, 800, 1.0)
+    stage.edits.paint()
+    go_on, commit = threading.Event(), type(stage.store).commit_job
+
+    def slow(*arguments: Any) -> Any:
+        go_on.wait(20)
+        yield from commit(*arguments)
+
+    monkeypatch.setattr(type(stage.store), "commit_job", slow)
+    stage.settle = lambda: None
+    stage.drag([(600, 700), (600, 900)])
+    stage.drag([(700, 700), (700, 900)])
+    wait(lambda: len(stage.store._strokes.all()) == 1)
+    go_on.set()
+    wait(lambda: len(stage.store.history()) == 2 and not stage.edits.history.busy)
+    assert not stage.store._strokes.all()
