@@ -77,6 +77,10 @@ class Slide(Protocol):
     def associated_images(self) -> tuple[str, ...]:
         """Names of label, macro and thumbnail images; :meth:`associated` reads one."""
 
+    @property
+    def damage(self) -> Mapping[tuple[int, int, int], str]:
+        """What was wrong with segments ``(level, row, col)`` that could not be read so far."""
+
     def associated(self, name: str) -> RGB:
         """Return an associated image, ``(h, w, 3)`` uint8; ``KeyError`` if there is none."""
 

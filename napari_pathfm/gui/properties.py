@@ -25,6 +25,9 @@ IMAGE_PX = 260
 HARMLESS = ("thumbnail",)
 """Associated images that show tissue alone, and so no more than the slide does."""
 
+MOST_DAMAGE = 100
+"""Places that are listed; a file with more of them is to be copied again."""
+
 Row = tuple[str, str]
 
 
@@ -38,7 +41,16 @@ def facts_of(slide: Slide) -> list[Row]:
         (high, wide), (tile_high, tile_wide) = level.shape, level.tile_shape
         sizes = f"{wide:,} × {high:,} px, tiles {tile_wide} × {tile_high}"
         rows.append((f"level {number}", f"{sizes}, 1 : {level.downsample:.4g}"))
-    return rows + sorted(slide.properties.items())
+    return rows + _damage(slide)[:MOST_DAMAGE] + sorted(slide.properties.items())
+
+
+def _damage(slide: Slide) -> list[Row]:
+    rows = []
+    for (number, row, col), reason in sorted(slide.damage.items()):
+        height, width = slide.levels[number].tile_shape
+        place = f"level {number} at y {row * height:,}, x {col * width:,}"
+        rows.append(("cannot be read", f"{place}: {reason}"))
+    return rows
 
 
 class PropertiesDialog(QDialog):

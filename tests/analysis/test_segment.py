@@ -32,6 +32,7 @@ class DiscSlide:
 
     id, name, mpp, path = "disc", "disc", 0.5, Path("disc")
     properties: dict[str, str] = {}
+    damage: dict[tuple[int, int, int], str] = {}
     associated_images: tuple[str, ...] = ()
     levels = (
         Level((2000, 3000), 1.0, (256, 256)),

@@ -35,6 +35,7 @@ class DiscSlide:
 
     id, name, path = "discs", "discs", Path("discs")
     properties: dict[str, str] = {}
+    damage: dict[tuple[int, int, int], str] = {}
     associated_images: tuple[str, ...] = ()
     levels = (Level((2500, 4000), 1.0, (512, 512)), Level((625, 1000), 4.0, (512, 512)))
 

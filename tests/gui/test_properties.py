@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_pathfm.core.slide import SlideError
 from napari_pathfm.gui.properties import PropertiesDialog, facts_of, open_properties
 from napari_pathfm.io.reader import open_slide
 
@@ -31,6 +33,21 @@ def test_everything_the_file_says_can_be_found(
     assert "level 1" in [table.item(row, 0).text() for row in shown]
     assert len(shown) < table.rowCount()
     dialog.close()
+
+
+def test_damage_that_was_met_is_listed(qtbot: object, synthetic: Path, tmp_path: Path) -> None:
+    with tifffile.TiffFile(synthetic) as file:
+        page = file.pages[0]
+        offset, count = page.dataoffsets[1], page.databytecounts[1]
+    data = bytearray(synthetic.read_bytes())
+    data[offset : offset + count] = bytes(count)
+    (tmp_path / "damaged.tif").write_bytes(data)
+    with open_slide(tmp_path / "damaged.tif") as slide:
+        assert "cannot be read" not in dict(facts_of(slide))
+        with pytest.raises(SlideError):
+            slide.read(0, 0, 0, 600, 600)
+        listed = dict(facts_of(slide))["cannot be read"]
+    assert listed.startswith("level 0 at y 0, x 512: the segment is damaged")
 
 
 @pytest.mark.real

@@ -36,8 +36,9 @@ class Disk:
         assert self.answers.acquire(timeout=30)
         return self._read(file, offset, count)
 
-    def stop(self) -> None:
-        self.answers = threading.Semaphore(0)
+    def stop(self, after: int = 0) -> None:
+        self.answers = threading.Semaphore(after)
+        self.offsets.clear()
 
     def go_on(self) -> None:
         self.answers.release(10**6)
@@ -66,7 +67,6 @@ def test_the_window_answers_at_once_and_reads_only_what_it_still_shows(
     assert loader.wait(20)
     shared_cache().clear()
     disk.stop()
-    disk.offsets.clear()
     start = time.monotonic()
     for x in range(0, 2500, 100):  # the view moves over the slide
         blurred = levels[0].region(0, x, 500, 500)
@@ -96,13 +96,10 @@ def test_a_window_closes_while_the_disk_does_not_answer(slide: SlideReader, disk
     disk.go_on()
 
 
-def test_a_walk_is_cancelled_while_the_disk_does_not_answer(
-    slide: SlideReader, disk: Disk
-) -> None:
+def test_a_walk_is_cancelled_while_the_disk_does_not_answer(slide: SlideReader, disk: Disk) -> None:
     shared_cache().clear()
     grid = make_grid(slide.id, slide.levels, None, TileSpec(100, None))
-    disk.stop()
-    disk.answers.release(3)
+    disk.stop(after=3)
     walk = slide.tiles(grid, batch=1)
     next(walk)
     start = time.monotonic()
