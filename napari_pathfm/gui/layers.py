@@ -11,7 +11,7 @@ from typing import Any
 
 from napari import Viewer
 from napari.layers import Image, Layer
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.slide import Slide
 from ..io.reader import SlideReader
@@ -66,19 +66,28 @@ class SlideLayers(QObject):
 
     Slides come in by the panel, by drag and drop, by ``File > Open`` or by the command line; all of
     them end as layers with our metadata, and only those are looked at. The slide that is worked on
-    is shown alone: all of them lie at the same place.
+    is shown alone, for all of them lie at the same place; or somebody lays them out.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether only the slide that is worked on is shown.
     """
+
+    together = Signal()
+    """Slides that are not shown alone are to be laid out."""
 
     def __init__(self, viewer: Viewer, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer, self._session = viewer, session
         self._views: dict[str, tuple[Any, float]] = {}
+        self.alone = True
         # A slide is as bright as napari's bar.
         viewer.canvas.overlays.scale_bar.box = True
         # A layer that is hidden while napari still adds another one makes OpenGL crash.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._show_alone)
+        self._soon.timeout.connect(self._arrange)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
@@ -108,7 +117,14 @@ class SlideLayers(QObject):
         self._use_units(slide)
         for name, value in slide_transform(slide).items():
             setattr(layer, name, value)
-        self._viewer.reset_view(layers=[layer])
+        if self.alone:
+            self._viewer.reset_view(layers=[layer])
+        else:
+            self.arrange()
+
+    def arrange(self) -> None:
+        """Show what is to be shown, as soon as napari is done with what it does."""
+        self._soon.start()
 
     def _on_inserted(self, event: Any) -> None:
         self._adopt(event.value)
@@ -137,6 +153,8 @@ class SlideLayers(QObject):
             session.slides = tuple(other for other in session.slides if other is not slide)
             if slide is session.slide:
                 self._work_on(session.slides[-1] if session.slides else None)
+            elif not self.alone:
+                self.arrange()
         slide.close()
 
     def _on_active(self, event: Any) -> None:
@@ -148,13 +166,19 @@ class SlideLayers(QObject):
         before, camera = self._session.slide, self._viewer.scene.camera
         if slide is before:
             return
-        if before is not None:
+        if before is not None and self.alone:
             self._views[before.id] = camera.center, camera.zoom
         if slide is not None:
             self._use_units(slide)
         self._session.show_slide(slide)
         self._viewer.canvas.overlays.scale_bar.visible = slide is not None
-        self._soon.start()
+        self.arrange()
+
+    def _arrange(self) -> None:
+        if self.alone:
+            self._show_alone()
+        else:
+            self.together.emit()
 
     def _show_alone(self) -> None:
         slide = self._session.slide

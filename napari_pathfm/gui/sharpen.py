@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from napari import Viewer
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from ..io.loader import SegmentLoader
 from .ahead import Ahead
-from .layers import slide_of, slide_scale
+from .layers import slide_of
 from .unlisted import unlisted
 
 PART_MS = 120
@@ -113,11 +112,9 @@ class Sharpener(QObject):
 
     def _fed(self) -> list[Layer]:
         # The slides and the stains of them; what is nearest to the pointer is read first.
-        position = np.asarray(self._viewer.cursor.position)[-2:]
         for layer in self._viewer.layers:
-            slide = slide_of(layer)
-            if slide is not None:
-                y, x = position / slide_scale(slide)
+            if slide_of(layer) is not None:
+                y, x = layer.world_to_data(self._viewer.cursor.position)[-2:]
                 _loader(layer).focus = (float(y), float(x))
         return [layer for layer in self._viewer.layers if _fed_by(layer) is not None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from .follow import follow
@@ -21,6 +22,12 @@ class ViewMenu(QPushButton):
         menu = QMenu(self)
         menu.addAction("Navigator", self._navigate)
         menu.addAction("Slide properties…", self._tell_properties)
+        self.beside = QAction("Side by side", menu)
+        self.beside.setCheckable(True)
+        self.beside.setToolTip("All open slides at one scale; a click chooses one")
+        self.beside.toggled.connect(place.side_by_side.switch)
+        menu.addAction(self.beside)
+        menu.setToolTipsVisible(True)
         menu.addSeparator()
         menu.addAction("Ruler", place.measuring.rule)
         menu.addAction("Points", place.measuring.mark)

@@ -35,6 +35,7 @@ from .picking import Picker
 from .prompting import Prompting
 from .runner import Runner
 from .sharpen import keep_sharp
+from .side_by_side import SideBySide
 from .stain_layers import StainLayers
 from .warm_up import make_units, warm_up
 
@@ -107,6 +108,7 @@ class Workspace(QObject):
         self.magnification = Magnification(viewer, self.session, self)
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
+        self.side_by_side = SideBySide(viewer, self.session, self.layers, self)
         self.stains = StainLayers(viewer, self.session, self.layers, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)
