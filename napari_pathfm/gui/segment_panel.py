@@ -19,6 +19,7 @@ from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
 from .class_list import ClassList
+from .history_panel import HistoryPanel
 from .import_bar import ImportBar
 from .importing import Importing
 from .keys import let_keys_through
@@ -64,6 +65,8 @@ class SegmentPanel(QWidget):
         self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
+        self.history = HistoryPanel(session, runner, edit_window.history)
+        self.history.hide()
         column = QVBoxLayout(self)
         column.addWidget(self.segmenter)
         column.addWidget(self.weights_button)
@@ -72,6 +75,7 @@ class SegmentPanel(QWidget):
         column.addLayout(self._prompt_buttons())
         column.addWidget(self.state)
         column.addLayout(self._hand_buttons())
+        column.addWidget(self.history)
         column.addWidget(self.imports)
         column.addWidget(self.table, 1)
         self._connect()
@@ -122,12 +126,16 @@ class SegmentPanel(QWidget):
         )
         self.undo_button = _button("Undo", edits.history.undo, "Ctrl+Z")
         self.redo_button = _button("Redo", edits.history.redo, "Ctrl+Shift+Z")
+        self.history_button = QPushButton("History")
+        self.history_button.setCheckable(True)
+        self.history_button.setToolTip("Every step; a click goes back or forth to it")
         return _grid(
             self.brush_button,
             self.eraser_button,
             self.undo_button,
             self.redo_button,
             self.new_button,
+            self.history_button,
         )
 
     def _connect(self) -> None:
@@ -136,6 +144,7 @@ class SegmentPanel(QWidget):
         let_keys_through(self.segmenter)
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
+        self.history_button.toggled.connect(self.history.setVisible)
         self.table.jump.connect(self._edits.show_object)
 
     def _on_segmenter(self, name: str) -> None:
