@@ -294,7 +294,7 @@ def _onto_nothing(paint: Paint, row: int, col: int, box: Box, tally: Tally) -> C
     if whole and ids.min() == ids.max():
         return PackedChange(row, col, None, _full(int(ids[0, 0])))
     after = np.zeros((CHUNK, CHUNK), np.uint32)
-    _inside(after, row, col, box)[:] = ids.repeat(f, 0).repeat(f, 1)
+    _inside(after, row, col, box)[:] = ids if f == 1 else ids.repeat(f, 0).repeat(f, 1)
     return ChunkChange(row, col, None, after)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -132,7 +133,7 @@ def join(tables: list[OutlineTable]) -> OutlineTable:
 
 
 class OutlineBuilder:
-    """Collects outlines as lists of numbers and makes tables of them.
+    """Collects outlines and makes tables of them.
 
     Attributes
     ----------
@@ -145,12 +146,12 @@ class OutlineBuilder:
         self._clear()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._classes)
 
     @property
     def points(self) -> int:
         """Positions that have been added since the last table."""
-        return self._points
+        return len(self._numbers) // 2
 
     def add(self, polygons: Sequence[Polygon], class_number: int = -1, flip: bool = False) -> None:
         """Add one object.
@@ -163,72 +164,73 @@ class OutlineBuilder:
         flip : bool
             Whether its positions are ``(x, y)``.
         """
-        try:
-            self._points += sum(len(ring) for polygon in polygons for ring in polygon)
-        except TypeError:
+        rings = len(self._lengths)
+        if not self._take(polygons) and not self._take(_mended(polygons)):
             self.broken += 1
-        else:
-            self._waiting.append((polygons, class_number, flip))
+            return
+        self._rings.append(len(self._lengths) - rings)
+        self._classes.append(class_number)
+        self._flipped.append(flip)
 
     def take(self) -> OutlineTable:
         """Return what has been added as a table, and begin anew."""
-        waiting = self._waiting
+        positions = np.array(self._numbers).reshape(-1, 2)
+        lengths, rings = np.array(self._lengths), np.array(self._rings)
+        flipped = np.repeat(np.repeat(np.array(self._flipped, bool), rings), lengths)
+        positions[flipped] = positions[flipped, ::-1]
+        possible = (np.abs(positions) < FARTHEST).all(1)  # not so for what is no number
+        table = OutlineTable(
+            np.rint(np.where(possible[:, None], positions, 0) * GRAIN).astype(np.int32),
+            offsets(lengths),
+            np.array(self._polygons, np.int64),
+            offsets(rings),
+            np.array(self._classes, np.int64),
+        )
         self._clear()
-        try:
-            return _table(waiting)
-        except (TypeError, ValueError, LookupError):
-            # One of them is broken: only now is it worth looking at each.
-            whole = [one for each in waiting if (one := _checked(*each)) is not None]
-            self.broken += len(waiting) - len(whole)
-            return _table(whole)
+        if possible.all():
+            return table
+        whole = np.logical_and.reduceat(possible, table.rings[table.objects[:-1]])
+        self.broken += int((~whole).sum())
+        return table.select(np.flatnonzero(whole))
 
     def _clear(self) -> None:
-        self._waiting: list[tuple[Sequence[Polygon], int, bool]] = []
-        self._points = 0
+        # Flat and small: lists of lists would keep Python's garbage collector busy.
+        self._numbers = array("d")
+        self._lengths, self._polygons, self._rings = array("q"), array("q"), array("q")
+        self._classes, self._flipped = array("q"), array("b")
+
+    def _take(self, polygons: Sequence[Polygon]) -> bool:
+        """Take the rings of an object, all or none; ``False`` if they are not as they should."""
+        numbers, rings = len(self._numbers), len(self._lengths)
+        first = self._polygons[-1] + 1 if self._polygons else 0
+        try:
+            for polygon, corners in enumerate(polygons, first):
+                for ring in corners:
+                    if len(ring) < SMALLEST_RING or set(map(len, ring)) != {2}:
+                        raise ValueError("a ring is not as it should be")
+                    self._numbers.extend(chain.from_iterable(ring))
+                    self._lengths.append(len(ring))
+                    self._polygons.append(polygon)
+            return len(self._lengths) > rings
+        except (TypeError, ValueError, OverflowError):
+            del self._numbers[numbers:], self._lengths[rings:], self._polygons[rings:]
+            return False
 
 
-def _table(waiting: Sequence[tuple[Sequence[Polygon], int, bool]]) -> OutlineTable:
-    """Make the table; raises if anything is broken."""
-    rings = [ring for polygons, _, _ in waiting for polygon in polygons for ring in polygon]
-    lengths = np.fromiter(map(len, rings), np.int64, len(rings))
-    flat = np.array(list(chain.from_iterable(chain.from_iterable(rings))), np.float64)
-    positions = flat.reshape(int(lengths.sum()), 2)
-    if not (np.abs(positions) < FARTHEST).all() or (lengths < SMALLEST_RING).any():
-        raise ValueError("broken")
-    objects = offsets(
-        np.fromiter((sum(map(len, each[0])) for each in waiting), np.int64, len(waiting))
-    )
-    if (np.diff(objects) == 0).any():
-        raise ValueError("an object without rings")
-    of_ring = np.repeat(np.arange(len(waiting)), np.diff(objects))
-    flipped = np.fromiter((each[2] for each in waiting), bool, len(waiting))[of_ring]
-    turn = np.repeat(flipped, lengths)
-    positions[turn] = positions[turn, ::-1]
-    in_polygon = [len(polygon) for polygons, _, _ in waiting for polygon in polygons]
-    return OutlineTable(
-        np.rint(positions * GRAIN).astype(np.int32),
-        offsets(lengths),
-        np.repeat(np.arange(len(in_polygon)), in_polygon),
-        objects,
-        np.fromiter((each[1] for each in waiting), np.int64, len(waiting)),
-    )
-
-
-def _checked(
-    polygons: Sequence[Polygon], class_number: int, flip: bool
-) -> tuple[Sequence[Polygon], int, bool] | None:
-    """Return an object with two numbers a position, without rings of no area; ``None`` if broken.
+def _mended(polygons: Sequence[Polygon]) -> list[list[list[tuple[float, float]]]]:
+    """Return an object with two numbers a position, without rings of no area; empty if broken.
 
     A polygon whose outer ring is too short is left out with its holes.
     """
     try:
-        whole = []
-        for polygon in polygons:
-            pairs = [[(float(p[0]), float(p[1])) for p in ring] for ring in polygon]
-            if pairs and len(pairs[0]) >= SMALLEST_RING:
-                whole.append([ring for ring in pairs if len(ring) >= SMALLEST_RING])
-        numbers = np.array([p for polygon in whole for ring in polygon for p in ring], np.float64)
-    except (TypeError, ValueError, LookupError):
-        return None
-    good = len(numbers) and (np.abs(numbers) < FARTHEST).all()
-    return (whole, class_number, flip) if good else None
+        pairs = [
+            [[(float(place[0]), float(place[1])) for place in ring] for ring in polygon]
+            for polygon in polygons
+        ]
+    except (TypeError, ValueError, LookupError, OverflowError):
+        return []
+    return [
+        [ring for ring in polygon if len(ring) >= SMALLEST_RING]
+        for polygon in pairs
+        if polygon and len(polygon[0]) >= SMALLEST_RING
+    ]
