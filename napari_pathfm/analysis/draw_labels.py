@@ -127,7 +127,8 @@ class LabelDrawing:
                         tile_col * TILE - x,
                     )
         numbers = np.zeros((CHUNK, CHUNK), np.uint32)
-        numbers[: len(ys), : len(xs)] = window[ys - y][:, xs - x]
+        same = window.shape == (len(ys), len(xs))  # as large as the slide
+        numbers[: len(ys), : len(xs)] = window if same else window[ys - y][:, xs - x]
         return numbers
 
     def _numbers(self, row: int, col: int) -> NDArray[np.uint32]:
