@@ -17,7 +17,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from .test_bounds import write_leica
 from .test_dicom import write_dicom
+from .test_tiff_families import write_ndpi
 
 Pixels = NDArray[np.uint8]
 Draw = Callable[..., Pixels]
@@ -82,6 +84,10 @@ def specimens(folder: Path, draw: Draw, real: Path | None) -> list[Specimen]:
         found.append(Specimen(form.upper(), f".{form}", stream.getvalue()))
     dicom = write_dicom(folder / "dicom", levels[1:], tile=128)[0]
     found.append(Specimen("DICOM", ".dcm", dicom.read_bytes()))
+    write_leica(folder / "slide.scn", [draw(1024, 1536), draw(256, 384)])
+    found.append(Specimen("Leica SCN", ".scn", (folder / "slide.scn").read_bytes()))
+    write_ndpi(folder / "slide.ndpi", draw(1024, 1280))
+    found.append(Specimen("Hamamatsu NDPI", ".ndpi", (folder / "slide.ndpi").read_bytes()))
     if real is not None:
         found.append(Specimen("SVS of a scanner", ".svs", real.read_bytes(), _segments(real)))
     return found

@@ -117,6 +117,18 @@ def test_hamamatsu_levels_of_one_jpeg_with_restart_markers(tmp_path: Path) -> No
     path = tmp_path / "slide.ndpi"
     blocks = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
     image = np.repeat(np.repeat(blocks, 16, axis=0), 16, axis=1)
+    write_ndpi(path, image)
+    other = openslide.OpenSlide(path)
+    assert other.properties["openslide.vendor"] == "hamamatsu"
+    with open_slide(path) as slide:
+        assert tuple(level.shape[::-1] for level in slide.levels) == other.level_dimensions
+        assert slide.mpp == pytest.approx(0.5)
+        assert np.abs(slide.read(0, 0, 0, 1024, 1280).astype(int) - image).max() <= 2
+        assert np.abs(slide.read(1, 0, 0, 512, 640).astype(int) - image[::2, ::2]).max() <= 2
+
+
+def write_ndpi(path: Path, image: np.ndarray) -> None:
+    """Write two levels as Hamamatsu does: each one JPEG, with the places of its restart markers."""
     with tifffile.TiffWriter(path) as file:
         for lens, pixels in ((20.0, image), (10.0, image[::2, ::2])):
             jpeg = with_restart_markers(pixels)
@@ -134,13 +146,6 @@ def test_hamamatsu_levels_of_one_jpeg_with_restart_markers(tmp_path: Path) -> No
                 rowsperstrip=len(pixels), photometric="rgb", metadata=None, extratags=tags,
                 resolution=(1000 * lens, 1000 * lens), resolutionunit="CENTIMETER",
             )  # fmt: skip
-    other = openslide.OpenSlide(path)
-    assert other.properties["openslide.vendor"] == "hamamatsu"
-    with open_slide(path) as slide:
-        assert tuple(level.shape[::-1] for level in slide.levels) == other.level_dimensions
-        assert slide.mpp == pytest.approx(0.5)
-        assert np.abs(slide.read(0, 0, 0, 1024, 1280).astype(int) - image).max() <= 2
-        assert np.abs(slide.read(1, 0, 0, 512, 640).astype(int) - image[::2, ::2]).max() <= 2
 
 
 def with_restart_markers(pixels: np.ndarray) -> bytes:
