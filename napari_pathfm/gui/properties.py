@@ -18,6 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from ..core.slide import RGB, Slide, SlideError
+from ..io.colours import profile_name
+from ..io.reader import SlideReader
 from . import notify
 from .workspace import Workspace
 
@@ -37,11 +39,19 @@ def facts_of(slide: Slide) -> list[Row]:
     mpp = f"{slide.mpp:g} µm/px" if slide.mpp else "not known"
     rows = [("file", str(slide.path)), ("size", f"{width:,} × {height:,} px")]
     rows += [("pixel size", mpp), ("fingerprint", slide.id)]
+    rows += [("colour profile", _profile(slide))] if isinstance(slide, SlideReader) else []
     for number, level in enumerate(slide.levels):
         (high, wide), (tile_high, tile_wide) = level.shape, level.tile_shape
         sizes = f"{wide:,} × {high:,} px, tiles {tile_wide} × {tile_high}"
         rows.append((f"level {number}", f"{sizes}, 1 : {level.downsample:.4g}"))
     return rows + _damage(slide)[:MOST_DAMAGE] + sorted(slide.properties.items())
+
+
+def _profile(slide: SlideReader) -> str:
+    try:
+        return profile_name(slide.icc_profile)
+    except SlideError as error:
+        return str(error)
 
 
 def _damage(slide: Slide) -> list[Row]:

@@ -27,6 +27,10 @@ class ViewMenu(QPushButton):
         self.beside.setToolTip("All open slides at one scale; a click chooses one")
         self.beside.toggled.connect(place.side_by_side.switch)
         menu.addAction(self.beside)
+        self.profile = QAction("Colours as the scanner's profile says (sRGB)", menu)
+        self.profile.setCheckable(True)
+        self.profile.toggled.connect(place.colours.switch)
+        menu.addAction(self.profile)
         menu.setToolTipsVisible(True)
         menu.addSeparator()
         menu.addAction("Ruler", place.measuring.rule)
@@ -35,8 +39,10 @@ class ViewMenu(QPushButton):
         menu.addAction("Haematoxylin alone", self._haematoxylin)
         menu.addAction("Eosin alone", self._eosin)
         self.setMenu(menu)
+        place.colours.changed.connect(self._on_colours)
         follow(self, (place.session.events.slide, self._on_slide))
         self._on_slide()
+        self._on_colours()
 
     def _navigate(self) -> None:
         open_navigator(self._place.viewer)
@@ -52,3 +58,11 @@ class ViewMenu(QPushButton):
 
     def _on_slide(self) -> None:
         self.setEnabled(self._place.session.slide is not None)
+
+    def _on_colours(self) -> None:
+        possible, why = self._place.colours.facts()
+        self.profile.blockSignals(True)
+        self.profile.setChecked(self._place.colours.on)
+        self.profile.blockSignals(False)
+        self.profile.setEnabled(possible)
+        self.profile.setToolTip(f"{why}. Models always see the pixels of the file.")

@@ -25,6 +25,7 @@ from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
 from .beside import Beside
 from .camera import CameraWatch
+from .colour_profile import ColourProfile
 from .importing import Importing
 from .layer_context import offer_in_layer_list
 from .layers import SlideLayers
@@ -109,6 +110,7 @@ class Workspace(QObject):
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
         self.side_by_side = SideBySide(viewer, self.session, self.layers, self)
+        self.colours = ColourProfile(viewer, self.session, self.layers, self)
         self.stains = StainLayers(viewer, self.session, self.layers, self)
         self.picker = Picker(viewer, self.session, self.layers, self)
         self.edit_window = EditWindow(viewer, self.session, self.runner, self)

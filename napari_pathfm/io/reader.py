@@ -109,6 +109,11 @@ class SlideReader:
         return MappingProxyType(dict(self._source.backend.properties))
 
     @property
+    def icc_profile(self) -> bytes | None:
+        """The scanner's colour profile as the file has it, or ``None``; pixels are read as is."""
+        return self._source.backend.icc_profile
+
+    @property
     def associated_images(self) -> tuple[str, ...]:
         """Names of label, macro and thumbnail."""
         return self._source.backend.associated_images

@@ -14,7 +14,10 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
 
 from napari_pathfm.core.slide import SlideError
+from napari_pathfm.io.colours import profile_name
 from napari_pathfm.io.reader import open_slide
+
+from .icc import swapping_profile
 
 SHAPES = ((1000, 1400), (500, 700), (250, 350))
 
@@ -49,6 +52,12 @@ def test_nothing_that_is_shown_names_the_patient(drawn: list[np.ndarray], tmp_pa
     with open_slide(write_dicom(tmp_path, drawn)[0]) as slide:
         assert slide.properties["dicom.manufacturer"] == "drawn"
         assert not any("Doe" in value for value in slide.properties.values())
+
+
+def test_the_profile_of_the_optical_path_is_found(drawn: list[np.ndarray], tmp_path: Path) -> None:
+    with open_slide(write_dicom(tmp_path, drawn[:1])[0]) as slide:
+        assert slide.icc_profile is not None
+        assert profile_name(slide.icc_profile) == profile_name(swapping_profile())
 
 
 def test_what_is_no_slide_or_damaged_is_told(drawn: list[np.ndarray], tmp_path: Path) -> None:
@@ -127,6 +136,7 @@ def _described(pixels: np.ndarray, spacing: float, tile: int) -> Dataset:
     groups.PixelMeasuresSequence = [measures]
     dataset.SharedFunctionalGroupsSequence = [groups]
     path.OpticalPathIdentifier = "0"
+    path.ICCProfile = swapping_profile()
     dataset.OpticalPathSequence = [path]
     origin.XOffsetInSlideCoordinateSystem = origin.YOffsetInSlideCoordinateSystem = 0
     dataset.TotalPixelMatrixOriginSequence = [origin]

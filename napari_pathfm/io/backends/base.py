@@ -65,6 +65,10 @@ class Backend(Protocol):
         """What the file says of itself."""
 
     @property
+    def icc_profile(self) -> bytes | None:
+        """The scanner's colour profile, if the file has one; not checked."""
+
+    @property
     def associated_images(self) -> tuple[str, ...]:
         """Names of label, macro and thumbnail."""
 

@@ -42,6 +42,7 @@ class DicomBackend:
             tiles = [(level.tile_size.height, level.tile_size.width) for level in self._levels]
             mpp = self._levels[0].mpp
             self.properties = _properties(self.content)
+            self.icc_profile = _profile(self.content)
         except _errors() as error:
             self._slide.close()
             raise SlideError(f"wsidicom cannot read it ({error})") from error
@@ -151,6 +152,14 @@ def _errors() -> tuple[type[Exception], ...]:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     theirs = [kind for kind in kinds if issubclass(kind, Exception)]
     return (EOFError, StopIteration, DecompressionBombError, *theirs, *FILE_ERRORS)
+
+
+def _profile(path: Path) -> bytes | None:
+    import pydicom
+
+    read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["OpticalPathSequence"])
+    profiles = [way.get("ICCProfile") for way in read.get("OpticalPathSequence") or ()]
+    return bytes(profiles[0]) if profiles and profiles[0] else None
 
 
 def _properties(path: Path) -> dict[str, str]:

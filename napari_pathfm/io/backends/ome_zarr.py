@@ -59,6 +59,7 @@ class OmeZarrBackend:
         self.content = path / names[-1]  # the coarsest level: small, and tells slides apart
         self.properties = {"ome.version": version, "ome.axes": "".join(axes)}
         self.properties |= {"ome.name": str(image["name"])} if image.get("name") else {}
+        self.icc_profile: bytes | None = None
         self.associated_images: tuple[str, ...] = ()
 
     def segment(self, level: int, row: int, col: int, out: RGB | None = None) -> RGB:

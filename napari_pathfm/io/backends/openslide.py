@@ -64,6 +64,7 @@ class OpenSlideBackend:
         self.mpp = believable_mpp(
             self.properties.get("openslide.mpp-y"), self.properties.get("openslide.mpp-x")
         )
+        self.icc_profile = _profile(slide)
         self.associated_images = tuple(slide.associated_images)
 
     def _open(self) -> Any:
@@ -130,6 +131,17 @@ class OpenSlideBackend:
         with self._lock:
             if self._slide is broken:
                 self._slide = self._open()
+
+
+def _profile(slide: Any) -> bytes | None:
+    import openslide
+    from PIL.ImageCms import PyCMSError
+
+    try:
+        profile = slide.color_profile
+        return None if profile is None else bytes(profile.tobytes())
+    except (openslide.OpenSlideError, PyCMSError, *FILE_ERRORS):  # the slide can be shown without
+        return None
 
 
 def _scanned(facts: Mapping[str, str], height: int, width: int) -> tuple[int, int, int, int]:

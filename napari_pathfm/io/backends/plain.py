@@ -42,6 +42,7 @@ class PlainBackend:
                     if image.mode not in ("RGB", "RGBA", "P", "L", "CMYK"):
                         raise SlideError(f"its pixels are {image.mode}; only 8-bit colour is read")
                     self._pixels: RGB | None = np.asarray(image.convert("RGB"))
+                    self.icc_profile: bytes | None = image.info.get("icc_profile")
                     self.properties = {"plain.format": str(image.format)}
         except (Image.DecompressionBombError, SyntaxError, *FILE_ERRORS) as error:
             raise SlideError(f"it is no plain image either ({error})") from error

@@ -63,6 +63,7 @@ class PyramidBackend:
         self.levels = backend.levels + tuple(missing_levels(backend.levels[-1]))
         self.mpp = backend.mpp
         self.properties = backend.properties
+        self.icc_profile = backend.icc_profile
         self.associated_images = backend.associated_images
         self.associated = backend.associated
         self.close = backend.close

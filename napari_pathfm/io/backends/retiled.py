@@ -23,7 +23,7 @@ from ..regions import assemble
 from .base import FILE_ERRORS, believable_mpp, make_levels, on_white, white
 from .chain import check_chain
 from .ranges import LocalFile
-from .tiff import Complaints, Decode, check_complete, page_decoder, tiff_mpp
+from .tiff import Complaints, Decode, check_complete, page_decoder, tiff_mpp, tiff_profile
 
 SEGMENT = 512
 BAND = 64
@@ -100,6 +100,7 @@ class RetiledBackend:
                 check_complete(tiff.pages, complaints, self._file.size)
                 page: Any = series.keyframe
                 self.mpp = believable_mpp(*tiff_mpp(page))
+                self.icc_profile = tiff_profile(page)
                 self.properties: dict[str, str] = {
                     "tiff.ImageDescription": page.description,
                     "tiff.Software": page.software,

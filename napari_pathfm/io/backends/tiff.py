@@ -22,6 +22,8 @@ DECODED = {
 }  # fmt: skip
 """Compressions whose result cannot be larger than was asked for, or is checked before."""
 
+ICC_PROFILE = 34675
+
 BROKEN_CHAIN = ("corrupted tag list", "invalid offset to page", "invalid page offset")
 
 MICROMETRES = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
@@ -91,6 +93,12 @@ def page_decoder(page: Any) -> Decode:
         return segment
 
     return decode
+
+
+def tiff_profile(page: Any) -> bytes | None:
+    """Return the ICC profile of a tifffile page."""
+    value = page.tags.valueof(ICC_PROFILE)
+    return bytes(value) if isinstance(value, bytes | np.ndarray) else None
 
 
 def tiff_mpp(page: Any) -> tuple[float | None, float | None]:

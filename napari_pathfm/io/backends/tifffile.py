@@ -26,7 +26,7 @@ from .chain import check_chain
 from .codecs import check_claim
 from .ranges import LocalFile, open_ranges
 from .remote import RemoteFile, network_errors, storage_options
-from .tiff import Complaints, Decode, check_complete, ome_mpp, page_decoder
+from .tiff import Complaints, Decode, check_complete, ome_mpp, page_decoder, tiff_profile
 
 RGB_PHOTOMETRIC, YCBCR_PHOTOMETRIC = 2, 6
 JPEG = 7
@@ -70,6 +70,7 @@ class TifffileBackend:
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
                 self._pages = [_describe(page) for page in pages]
+                self.icc_profile = tiff_profile(pages[0].keyframe)
                 check_complete(slide.ts_tifffile.pages, complaints, self._file.size)
                 self.associated_images = tuple(slide.associated_images)
         except FILE_ERRORS as error:
