@@ -122,8 +122,11 @@ class _Tasks:
                 row, col, tiles = needed.popleft()
             except IndexError:
                 return  # the other threads do the rest
-            segment = self._slide.segment_into(memory, self._number, row, col)
-            self._tiles.put(segment, row, col, tiles)
+            straight = self._tiles.are_segments
+            place = self._tiles.square(tiles[0]) if straight else memory
+            segment = self._slide.segment_into(place, self._number, row, col)
+            done = straight and segment is place
+            self._tiles.put(segment, row, col, tiles[1:] if done else tiles)
 
 
 class _Needs:

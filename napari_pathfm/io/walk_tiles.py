@@ -26,6 +26,11 @@ class WalkTiles:
         Tiles that lie in one piece of memory.
     counts : list of int
         How many segments each tile needs.
+
+    Attributes
+    ----------
+    are_segments : bool
+        Whether each tile is exactly one segment, and can be decoded straight into its place.
     """
 
     def __init__(
@@ -41,6 +46,9 @@ class WalkTiles:
         outside = ((corners < 0) | (corners + plan.size > level.shape)).any(1)
         self._over_edge = np.flatnonzero(outside)
         self._resized = plan.size != plan.tile_px
+        self.are_segments = self._side == (plan.size, plan.size) and not (
+            self._resized or (corners % plan.size).any()
+        )
         # By number of the batch; where tiles are resized, squares are what they are made of.
         self._tiles: dict[int, RGB] = {}
         self._squares: dict[int, RGB] = {} if self._resized else self._tiles
@@ -64,19 +72,25 @@ class WalkTiles:
     def _new(count: int, side: int) -> RGB:
         return recycler().take(count, side, side, 3)
 
+    def square(self, tile: int) -> RGB:
+        """Return where the pixels of a tile are to be, ``(size, size, 3)`` uint8."""
+        batch, number = divmod(tile, self._batch)
+        square: RGB = self._squares[batch][number]
+        return square
+
     def put(self, segment: RGB, row: int, col: int, tiles: list[int]) -> None:
         """Copy a segment to where it lies in tiles that it touches."""
         (height, width), size = self._side, self._plan.size
         y, x = row * height, col * width
         for tile in tiles:
             top, left = y - self._tops[tile], x - self._lefts[tile]
-            batch, number = divmod(tile, self._batch)
-            square = self._squares[batch][number]
+            square = self.square(tile)
             square[max(top, 0) : top + height, max(left, 0) : left + width] = segment[
                 max(-top, 0) : size - top, max(-left, 0) : size - left
             ]
             if self._resized and self._complete(tile):
                 side = self._plan.tile_px
+                batch, number = divmod(tile, self._batch)
                 self._tiles[batch][number] = resize(square, side, side)
 
     def _complete(self, tile: int) -> bool:

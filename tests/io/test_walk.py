@@ -78,6 +78,22 @@ def test_any_tiles_in_any_order(
         assert len(slide.calls) == len(set(slide.calls))
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_tiles_that_are_segments(keeps: bool) -> None:
+    class Keeping(Plain):
+        def segment_into(self, out: RGB, level: int, row: int, col: int) -> RGB:
+            return super().segment_into(out.copy() if keeps else out, level, row, col)
+
+    slide = Keeping((300, 500), (64, 64))
+    corners = [(y, x) for y in range(-64, 320, 64) for x in range(0, 512, 64)]
+    grid = grid_of(corners, 64, 64)
+    order = np.random.default_rng(0).integers(0, len(corners), 100)  # some of them twice
+    for numbers, tiles in walk(slide, grid, order, 7):
+        for number, tile in zip(numbers, tiles, strict=True):
+            np.testing.assert_array_equal(tile, slide.tile(*corners[number], 64, 64))
+    assert len(slide.calls) == len(set(slide.calls))
+
+
 def test_batches_that_somebody_keeps_are_not_written_to_again() -> None:
     slide = Plain((2000, 2000))
     grid = make_grid("ab", slide.levels, None, TileSpec(100, None))
