@@ -23,18 +23,22 @@ from ..session import Session
 from . import notify
 from .active import ActiveClass
 from .class_changes import ClassChanges
+from .filling import Filler, Filling
 from .history import History
 from .keys import REDO, UNDO, Keys, bind
-from .label_codes import HIGHLIGHT, class_colormap, code_of, encode, object_of
+from .label_codes import class_colormap, code_of, object_of
 from .layers import slide_scale
 from .place import STEP, Place, clipped, place_for
 from .runner import Runner
-from .strokes import lay_over, stroke_of
+from .strokes import stroke_of
 from .view import Region, to_data, view_downsample, visible_region
 
 NAME = "annotations"
 REST_MS = 120
 """The window is filled anew when the camera has rested so long."""
+
+MOVING_MS = 60
+"""While the camera moves, it is looked so often whether it has left the window."""
 
 OBJECT_SHARE = 4
 """An object that is jumped to fills this part of the view, as its reciprocal."""
@@ -79,9 +83,15 @@ class EditWindow(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MS)
         self._timer.timeout.connect(self._on_rest)
+        self._moving = QTimer(self)
+        self._moving.setSingleShot(True)
+        self._moving.setInterval(MOVING_MS)
+        self._moving.timeout.connect(self._on_moving)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self.refill)
+        self._soon.timeout.connect(self._refill_behind)
+        self._filler = Filler(self)
+        self._filler.filled.connect(self._on_filled)
         self._store_changed.connect(self._soon.start)
         self.history.dropped.connect(self.refill)
         self.active.changed.connect(self._on_class)
@@ -103,6 +113,11 @@ class EditWindow(QObject):
         }
         bind(viewer, self.keys)
         self._on_annotations()
+
+    def close(self) -> None:
+        """Write what waits, and let go of the thread."""
+        self.history.flush()
+        self._filler.close()
 
     def add_keys(self, keys: Keys) -> None:
         """Let further keys work on the viewer and on our layer, too."""
@@ -185,23 +200,41 @@ class EditWindow(QObject):
 
     def refill(self, *_: object) -> None:
         """Show what the store holds at the visible place, with what still waits laid over it."""
+        filling = self._wanted()
+        self._filler.drop()
+        if filling is not None:
+            self._on_filled(filling, filling.codes())
+
+    def _refill_behind(self) -> None:
+        """:meth:`refill`, with the reading in a thread."""
+        filling = self._wanted()
+        if filling is not None:
+            self._filler.ask(filling)
+
+    def _wanted(self) -> Filling | None:
+        """What the window should show now; ``None`` if it must stay as it is."""
         store, layer, slide = self._store, self.layer, self._slide
         if store is None or layer is None or slide is None:
+            return None
+        if self._pressed or self._unfinished:
+            self._stale = True
+            return None
+        self._sleep(layer, store)
+        if self._asleep:
+            return None
+        self._stale = False
+        region, scale = visible_region(self._viewer, slide), view_downsample(self._viewer, slide)
+        strokes = tuple(self.history.strokes(store))
+        place = place_for(store, region, scale)
+        return Filling(store, place, strokes, self.active.id, self._highlighted)
+
+    def _on_filled(self, filling: Filling, codes: NDArray[np.int64]) -> None:
+        if self.layer is None or filling.store is not self._store:
             return
         if self._pressed or self._unfinished:
             self._stale = True
             return
-        self._sleep(layer, store)
-        if self._asleep:
-            return
-        self._stale = False
-        place = place_for(
-            store, visible_region(self._viewer, slide), view_downsample(self._viewer, slide)
-        )
-        ids = store.read(place.level, place.y, place.x, place.height, place.width)
-        for stroke in self.history.strokes(store):
-            lay_over(ids, stroke, place.level, place.y, place.x)
-        self._show(layer, place, encode(ids, lambda numbers: self._classes_of(store, numbers)))
+        self._show(self.layer, filling.place, codes)
         self.refilled.emit()
 
     def _sleep(self, layer: Labels, store: AnnotationLayer) -> None:
@@ -233,12 +266,6 @@ class EditWindow(QObject):
         else:
             layer.data = codes
         _forget_history(layer)
-
-    def _classes_of(self, store: AnnotationLayer, numbers: NDArray[np.uint32]) -> NDArray[np.int64]:
-        # What is painted just now is not in the store yet.
-        found = store.objects.class_of(numbers, missing=self.active.id).astype(np.int64)
-        found[numbers == self._highlighted] = HIGHLIGHT
-        return found
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -311,6 +338,11 @@ class EditWindow(QObject):
         if layer is None or place is None or store is None:
             return
         self._unfinished = False
+        if self._filler.busy:
+            # What is being read does not know of this stroke.
+            self._filler.drop()
+            self._stale = True
+            self._timer.start()
         stroke = stroke_of(event.value, place.level, place.y, place.x)
         _forget_history(layer)
         if stroke is not None:
@@ -355,6 +387,16 @@ class EditWindow(QObject):
 
     def _on_camera(self) -> None:
         self._timer.start()
+        if not self._moving.isActive():
+            self._moving.start()
+
+    def _on_moving(self) -> None:
+        # A pan may go on for long: the mask goes with it.
+        slide, store = self._slide, self._store
+        if slide is None or store is None or self._filler.busy or self._unfinished:
+            return
+        if not self._holds(clipped(visible_region(self._viewer, slide), store.shape)):
+            self._refill_behind()
 
     def _on_rest(self) -> None:
         slide, store = self._slide, self._store
@@ -366,7 +408,7 @@ class EditWindow(QObject):
         place = place_for(store, region, view_downsample(self._viewer, slide))
         same = self.place is not None and place.level == self.place.level
         if self._stale or not same or not self._holds(clipped(region, store.shape)):
-            self.refill()
+            self._refill_behind()
 
     def _holds(self, region: Region) -> bool:
         return self.place is not None and self.place.holds(region)

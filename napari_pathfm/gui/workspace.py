@@ -186,7 +186,7 @@ class Workspace(QObject):
 
     def close(self) -> None:
         """Stop the jobs, leaving every store in order, and let go of the project."""
-        self.edit_window.history.flush()
+        self.edit_window.close()
         self.runner.shutdown()
         self.sharpener.close()
         if self.session.project is not None:

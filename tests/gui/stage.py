@@ -170,7 +170,7 @@ class Stage:
             QTest.qWait(5)
 
     def close(self) -> None:
-        self.edits.history.flush()
+        self.edits.close()
         self.runner.shutdown()
         self.session.annotations = None
         self.project.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qtpy.QtTest import QTest
 
 from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.gui.history import Stroke
@@ -34,7 +36,7 @@ numbers = st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1))
 @given(st.lists(numbers, min_size=4, max_size=4), st.integers(0, 254))
 def test_codes_keep_the_object(numbers: list[int], class_id: int) -> None:
     ids = np.array(numbers, np.uint32).reshape(2, 2)
-    codes = encode(ids, lambda some: (some + class_id) % 255)
+    codes = encode(ids, lambda some: (some.astype(np.int64) + class_id) % 255)
     expected = [code_of(n, (n + class_id) % 255) for n in numbers]
     assert codes.ravel().tolist() == expected
     assert (decode(codes) == ids).all()
@@ -165,6 +167,50 @@ def test_the_window_follows_the_camera_when_it_rests(stage: Any, wait: Wait) -> 
     stage.viewer.scene.camera.center = (0, 2250 * stage.scale, 3550 * stage.scale)
     wait(lambda: bool((decode(layer.data) == 9).any()))
     assert stage.edits.place != place
+
+
+def test_the_mask_goes_along_with_a_pan_that_does_not_rest(stage: Any) -> None:
+    stage.look(600, 800, 0.5)
+    stage.edits.paint()
+    ids = np.full((200, 3000), 9, np.uint32)
+    stage.store.commit(stage.store.paint_edit(500, 500, ids, None, "stripe"))
+    _, place = shown(stage)
+    stage.edits._timer.setInterval(60_000)  # the camera never rests
+    column, end = 800.0, time.monotonic() + 20
+    while stage.edits.place == place and time.monotonic() < end:
+        column = min(column + 20, 3000)
+        stage.viewer.scene.camera.center = (0, 600 * stage.scale, column * stage.scale)
+        QTest.qWait(10)
+        column += 0.01  # a camera that is told the same place again has not moved
+    assert stage.edits.place != place
+    layer, place = shown(stage)
+    assert (decode(layer.data) == 9).any()
+
+
+def test_a_stroke_made_while_the_window_is_read_stays_on_screen(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, wait: Wait
+) -> None:
+    stage.look(600, 800, 1.0)
+    stage.edits.paint()
+    layer, _ = shown(stage)
+    go_on, read = threading.Event(), type(stage.store).read
+
+    def slow(*arguments: Any) -> Any:
+        found = read(*arguments)
+        if threading.current_thread().name.startswith("edit-window"):
+            go_on.wait(20)
+        return found
+
+    monkeypatch.setattr(type(stage.store), "read", slow)
+    stage.edits._refill_behind()
+    stage.drag([(600, 700), (600, 900)])
+    assert layer.data.any()
+    go_on.set()
+    for _ in range(20):
+        QTest.qWait(20)
+        assert layer.data.any()
+    wait(lambda: not stage.edits._filler.busy)
+    assert layer.data.any()
 
 
 def test_an_empty_layer_is_not_drawn_until_it_is_taken_in_hand(stage: Any, wait: Wait) -> None:
