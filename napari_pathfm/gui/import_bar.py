@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ..analysis.import_objects import ImportReport
 from ..session import Session
@@ -32,6 +32,9 @@ class ImportBar(QWidget):
         self.button.setMenu(menu)
         self.result = QLabel()
         self.result.setWordWrap(True)
+        policy = self.result.sizePolicy()
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)  # a long name is not wrapped
+        self.result.setSizePolicy(policy)
         self.result.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

@@ -28,6 +28,9 @@ from .object_table import ObjectTable
 from .prompting import Prompting
 from .runner import Runner
 
+TEXT = 16
+"""Letters of a step of the history that a button shows."""
+
 
 class SegmentPanel(QWidget):
     """Everything of the step in one place; the keys stand on the buttons.
@@ -176,10 +179,15 @@ class SegmentPanel(QWidget):
     def _on_history(self) -> None:
         history = self._edits.history
         undo, redo = history.undo_text(), history.redo_text()
-        self.undo_button.setText(f"Undo {undo}" if undo else "Undo")
-        self.redo_button.setText(f"Redo {redo}" if redo else "Redo")
-        self.undo_button.setEnabled(bool(undo))
-        self.redo_button.setEnabled(bool(redo))
+        for button, what, key, text in (
+            (self.undo_button, "Undo", "Ctrl+Z", undo),
+            (self.redo_button, "Redo", "Ctrl+Shift+Z", redo),
+        ):
+            # The name of a file that was imported would make the panel wider than its dock.
+            short = text if len(text) <= TEXT else f"{text[: TEXT - 1]}…"
+            button.setText(f"{what} {short}".strip())
+            button.setToolTip(f"{key}: {text}" if text else key)
+            button.setEnabled(bool(text))
 
 
 def _button(text: str, action: object, tip: str) -> QPushButton:

@@ -83,10 +83,21 @@ def test_a_file_by_the_button_and_back(
     assert "3 new objects" in bar.result.text()
     history = window.place.edit_window.history
     assert history.undo_text() == "import a.geojson"
+    button = window.dock.segment.undo_button
+    assert button.text() == "Undo import a.geojson"
+    assert button.toolTip() == "Ctrl+Z: import a.geojson"
     history.undo()
     wait_for(window, 0)
     history.redo()
     wait_for(window, 3)
+
+
+def test_a_long_name_does_not_widen_the_panel(opened: Window, tmp_path: Path) -> None:
+    width = opened.dock.segment.minimumSizeHint().width()
+    drop(opened, outlines(tmp_path / f"{'long_' * 20}.geojson"))
+    wait_for(opened, 3)
+    assert "long" in opened.dock.segment.undo_button.toolTip()
+    assert opened.dock.segment.minimumSizeHint().width() <= width + 20
 
 
 def test_what_is_dropped_on_the_dock_and_on_the_window(opened: Window, tmp_path: Path) -> None:
