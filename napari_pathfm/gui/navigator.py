@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from napari import Viewer
-from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from qtpy.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import (
     QColor,
     QImage,
@@ -17,9 +17,7 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from ..core.jobs import Job, Progress
-from ..core.slide import RGB, Slide
-from ..io.reader import SlideReader
+from ..io.loader import SegmentLoader
 from .docking import open_docked
 from .follow import follow
 from .layers import slide_scale
@@ -28,6 +26,10 @@ from .workspace import workspace
 
 THUMBNAIL_PX = 512
 COLOR = QColor("#d55e00")
+SMOOTH = Qt.TransformationMode.SmoothTransformation
+
+REDRAW_MS = 300
+"""While the thumbnail is still being read, it is drawn this often."""
 HIGHEST_PX = 200
 """The list of layers above it needs the rest."""
 
@@ -35,26 +37,28 @@ LEAST_PX = 6
 """The rectangle is drawn at least so large, however small a part of the slide is shown."""
 
 
-def thumbnail_job(slide: SlideReader) -> Job[tuple[str, RGB]]:
-    """Read the thumbnail of a slide; returned with the slide's id."""
-    yield Progress(0, 0, "Drawing the navigator")
-    return slide.id, slide.thumbnail(THUMBNAIL_PX)
-
-
 class Navigator(QWidget):
     """Thumbnail of the slide and the visible rectangle.
 
-    Only the rectangle's old and new place are painted while the view moves.
+    Only the rectangle's old and new place are painted while the view moves. The thumbnail is the
+    coarse level that the window holds anyway, also while that is still being made.
     """
+
+    _arrived = Signal()
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         # napari hands the viewer to a parameter of this name.
         super().__init__(parent)
         place = workspace(napari_viewer)
-        self._viewer, self._session, self._runner = place.viewer, place.session, place.runner
-        self._thumbnail: QPixmap | None = None
+        self._viewer, self._session, self._layers = place.viewer, place.session, place.layers
+        self._loader: SegmentLoader | None = None
         self._scaled: QPixmap | None = None
         self._drawn = QRect()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(REDRAW_MS)
+        self._soon.timeout.connect(self._redraw)
+        self._arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
         self.setMinimumHeight(120)
         self.setMaximumHeight(HIGHEST_PX)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -90,8 +94,10 @@ class Navigator(QWidget):
         if slide is None or place.isEmpty():
             return
         painter = QPainter(self)
-        if self._thumbnail is not None:
-            painter.drawPixmap(place.topLeft().toPoint(), self._fitted(self._thumbnail, place))
+        if self._scaled is None:
+            self._scaled = self._thumbnail(place.size().toSize())
+        if self._scaled is not None:
+            painter.drawPixmap(place.topLeft().toPoint(), self._scaled)
         painter.setPen(QPen(COLOR, 2))
         painter.drawRect(self._frame())
         painter.end()
@@ -130,31 +136,37 @@ class Navigator(QWidget):
         frame.adjust(-more[0], -more[1], more[0], more[1])
         return frame.intersected(QRectF(self.rect()).adjusted(1, 1, -2, -2))
 
-    def _fitted(self, thumbnail: QPixmap, place: QRectF) -> QPixmap:
-        if self._scaled is None:
-            self._scaled = thumbnail.scaled(
-                place.size().toSize(),
-                Qt.AspectRatioMode.IgnoreAspectRatio,
-                Qt.TransformationMode.SmoothTransformation,
-            )
-        return self._scaled
+    def _thumbnail(self, size: QSize) -> QPixmap | None:
+        slide, loader = self._session.slide, self._loader
+        if slide is None or loader is None:
+            return None
+        rgb = loader.overview(THUMBNAIL_PX)
+        height, width = rgb.shape[:2]
+        image = QImage(rgb.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        keep, smooth = Qt.AspectRatioMode.IgnoreAspectRatio, SMOOTH
+        return QPixmap.fromImage(image.scaled(size, keep, smooth))
 
     def _on_slide(self) -> None:
-        slide: Slide | None = self._session.slide
-        self._thumbnail = self._scaled = None
-        self.update()
-        if isinstance(slide, SlideReader):
-            job = thumbnail_job(slide)
-            self._runner.start(job, "Drawing the navigator", self._show, slot="navigator")
+        # psygnal holds methods weakly, so that a closed navigator hears no more.
+        if self._loader is not None:
+            self._loader.loaded.disconnect(self._hear, missing_ok=True)
+        slide = self._session.slide
+        layer = self._layers.layer(slide) if slide is not None else None
+        self._loader = layer.metadata["pathfm"]["loader"] if layer is not None else None
+        if self._loader is not None:
+            self._loader.loaded.connect(self._hear)
+        self._redraw()
 
-    def _show(self, drawn: tuple[str, RGB]) -> None:
-        slide_id, rgb = drawn
-        if self._session.slide is None or slide_id != self._session.slide.id:
-            return
-        height, width = rgb.shape[:2]
-        data = np.ascontiguousarray(rgb).tobytes()
-        image = QImage(data, width, height, 3 * width, QImage.Format.Format_RGB888)
-        self._thumbnail, self._scaled = QPixmap.fromImage(image), None
+    def _hear(self, level: int, row: int, col: int) -> None:
+        if self._loader is not None and self._loader.pinned(level) is not None:
+            self._arrived.emit()
+
+    def _on_arrived(self) -> None:
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _redraw(self) -> None:
+        self._scaled = None
         self.update()
 
 

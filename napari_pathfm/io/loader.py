@@ -122,6 +122,12 @@ class SegmentLoader:
         """Return a pinned level, ``(h, w, 3)`` uint8, as far as it is read, else ``None``."""
         return self._whole.get(level)
 
+    def overview(self, pixels: int) -> RGB:
+        """Return the whole slide as far as it is read, ``(h, w, 3)`` uint8: the coarsest pinned
+        level whose longer side has so many pixels, or the finest of them."""
+        pictures = [self._whole[level] for level in sorted(self._whole, reverse=True)]
+        return next((one for one in pictures if max(one.shape) >= pixels), pictures[-1])
+
     def peek(self, level: int, row: int, col: int) -> RGB | None:
         """Return a segment to show, if it is there: a damaged one has stripes."""
         segment = self._slide.cached_segment(level, row, col)

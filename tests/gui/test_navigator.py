@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 
 from napari_pathfm.gui.commands import open_navigator
@@ -77,3 +77,28 @@ def test_it_is_cheap_while_the_view_moves(window: Window, navigator: Navigator) 
         navigator.update_view()
         spent.append(time.perf_counter() - start)
     assert np.median(spent) < 1e-3
+
+
+def test_moving_the_view_paints_the_rectangle_alone(window: Window, navigator: Navigator) -> None:
+    window.place.magnification.step(20)
+    window.driver.idle(0.3)
+    scaled = navigator._scaled
+    painted: list[int] = []
+
+    class Paints(QObject):
+        def eventFilter(self, _: object, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.Paint:
+                size = event.rect()
+                painted.append(size.width() * size.height())
+            return False
+
+    paints = Paints()
+    navigator.installEventFilter(paints)
+    y, x = window.viewer.scene.camera.center[-2:]
+    window.viewer.scene.camera.center = (0.0, y + 60, x)
+    window.driver.wait(lambda: bool(painted), "the rectangle", 10)
+    frame = navigator._frame()
+    around = (frame.width() + 60) * (frame.height() + 60)
+    assert painted[0] < around, (painted, frame)
+    assert painted[0] < 0.5 * navigator.width() * navigator.height()
+    assert navigator._scaled is scaled, "the thumbnail is scaled once"
