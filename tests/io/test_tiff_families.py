@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from PIL import Image
 
 from napari_pathfm.io.reader import open_slide
+
+from .vendors.hamamatsu import restart_places, with_restart_markers
 
 Draw = Callable[..., np.ndarray]
 
@@ -146,20 +146,3 @@ def write_ndpi(path: Path, image: np.ndarray) -> None:
                 rowsperstrip=len(pixels), photometric="rgb", metadata=None, extratags=tags,
                 resolution=(1000 * lens, 1000 * lens), resolutionunit="CENTIMETER",
             )  # fmt: skip
-
-
-def with_restart_markers(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(file, "JPEG", quality=90, subsampling=0, restart_marker_blocks=10)
-    return file.getvalue()
-
-
-def restart_places(jpeg: bytes) -> list[int]:
-    scan = jpeg.index(b"\xff\xda") + 2
-    first = scan + int.from_bytes(jpeg[scan : scan + 2], "big")
-    return [first] + [
-        place + 2
-        for place in range(first, len(jpeg) - 1)
-        if jpeg[place] == 0xFF and 0xD0 <= jpeg[place + 1] <= 0xD7
-    ]

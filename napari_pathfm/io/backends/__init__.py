@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...core.slide import SlideError
-from .base import Backend, TruncatedSlideError
+from .base import Backend, BrokenSlideError
 from .dicom import DicomBackend
 from .ome_zarr import SUFFIX, OmeZarrBackend
 from .openslide import OpenSlideBackend
@@ -52,7 +52,7 @@ def open_backend(path: Path, name: str | None = None) -> Backend:
             return BACKENDS[key](path)
         except RemoteSlideError:
             raise
-        except TruncatedSlideError as error:
+        except BrokenSlideError as error:
             raise SlideError(f"{path.name} cannot be opened: {error}") from error
         except SlideError as error:
             reasons.append(f"{key}: {error}")

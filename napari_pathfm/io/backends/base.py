@@ -37,8 +37,8 @@ LARGEST_ASSOCIATED = 200_000_000
 """Values of a label, macro or thumbnail, which are decoded as a whole."""
 
 
-class TruncatedSlideError(SlideError):
-    """The end of the file is missing, so that no other backend needs to be tried."""
+class BrokenSlideError(SlideError):
+    """Its format is known, but part of it is missing or damaged: no other backend may try it."""
 
 
 class Backend(Protocol):

@@ -1,4 +1,4 @@
-"""What OpenSlide alone reads (MIRAX, Hamamatsu, Leica, ...), in virtual segments of 512 px."""
+"""What OpenSlide alone reads (MIRAX, Hamamatsu, Ventana, ...), in virtual segments of 512 px."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...core.slide import RGB, Level, SlideError
 from ...core.tiles import to_slide
 from .base import (
     FILE_ERRORS,
+    BrokenSlideError,
     believable_mpp,
     check_associated,
     make_levels,
@@ -23,6 +24,9 @@ from .base import (
 from .codecs import LARGEST_PIECE
 
 SEGMENT = 512
+
+MIRAX = ".mrxs"
+"""Such a file is only a picture of the slide, which lies in a folder of the same name."""
 
 
 class OpenSlideBackend:
@@ -42,16 +46,27 @@ class OpenSlideBackend:
     ------
     SlideError
         OpenSlide does not know the format.
+    BrokenSlideError
+        It knows the format, but cannot read this slide.
     """
 
     name = "openslide"
 
     def __init__(self, path: Path) -> None:
-        self._path = self.content = path
+        self._path = path
         self._lock = threading.Lock()
-        self._slide: Any = self._open()
+        self._slide: Any = None
+        try:
+            self._slide = self._open()
+            self._take_facts()
+        except SlideError as error:
+            _refuse_if_known(path, error)
+            raise
+
+    def _take_facts(self) -> None:
         slide = self._slide
         self.properties = dict(slide.properties)
+        self.content = _content(self._path, self.properties)
         shapes = [(height, width) for width, height in slide.level_dimensions]
         self._y, self._x, height, width = _scanned(self.properties, *shapes[0])
         self.levels = make_levels(shapes, [(SEGMENT, SEGMENT)] * len(shapes))
@@ -142,6 +157,35 @@ def _profile(slide: Any) -> bytes | None:
         return None if profile is None else bytes(profile.tobytes())
     except (openslide.OpenSlideError, PyCMSError, *FILE_ERRORS):  # the slide can be shown without
         return None
+
+
+def _refuse_if_known(path: Path, error: SlideError) -> None:
+    # Somebody else would read the picture that goes with a slide, or its label, as if it were it.
+    import openslide
+
+    try:
+        vendor = openslide.OpenSlide.detect_format(path)
+    except openslide.OpenSlideError:
+        vendor = None
+    if vendor not in (None, "generic-tiff"):
+        raise BrokenSlideError(
+            f"{error}. It is a slide of the kind {vendor}: copy it again, with all files that "
+            "belong to it"
+        ) from error
+    if path.suffix.lower() == MIRAX:
+        raise BrokenSlideError(
+            f"there is no folder {path.stem} with a file Slidedat.ini beside it, which holds the "
+            "slide itself. Copy both to one place"
+        ) from error
+
+
+def _content(path: Path, facts: Mapping[str, str]) -> Path:
+    """Return the file that no other slide has, where `path` is but a picture or a list of files."""
+    if index := facts.get("mirax.HIERARCHICAL.INDEXFILE"):
+        return path.with_suffix("") / index
+    if overview := facts.get("hamamatsu.MapFile"):
+        return path.parent / overview
+    return path
 
 
 def _scanned(facts: Mapping[str, str], height: int, width: int) -> tuple[int, int, int, int]:

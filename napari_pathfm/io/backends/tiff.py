@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.slide import RGB
-from .base import TruncatedSlideError
+from .base import BrokenSlideError
 from .codecs import check_claim
 
 Decode = Callable[[bytes, int, RGB | None], RGB]
@@ -59,16 +59,16 @@ def check_complete(pages: Iterable[Any], complaints: Complaints, size: int) -> N
 
     Raises
     ------
-    TruncatedSlideError
+    BrokenSlideError
         Pages, or segments of pages, lie beyond the end of its `size` bytes.
     """
     ends = [np.asarray(page.dataoffsets) + np.asarray(page.databytecounts) for page in pages]
     if complaints.broken:
-        raise TruncatedSlideError("its list of levels is cut off. Copy or download it again.")
+        raise BrokenSlideError("its list of levels is cut off. Copy or download it again.")
     total = sum(len(each) for each in ends)
     missing = sum(int((each > size).sum()) for each in ends)
     if missing:
-        raise TruncatedSlideError(
+        raise BrokenSlideError(
             f"{missing} of {total} segments lie beyond its end: the file is cut off. "
             "Copy or download it again."
         )

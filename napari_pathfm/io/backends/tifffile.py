@@ -67,6 +67,7 @@ class TifffileBackend:
             self._file: LocalFile | RemoteFile | None = open_ranges(path)
             check_chain(self._file)
             with network_errors(path), Complaints() as complaints, self._tiffslide() as slide:
+                _check_joints(slide.ts_tifffile)
                 facts = dict(slide.properties)
                 pages = _level_pages(slide, facts)
                 self._pages = [_describe(page) for page in pages]
@@ -132,6 +133,13 @@ class TifffileBackend:
         import tiffslide
 
         return tiffslide.TiffSlide(self._path, storage_options=storage_options(self._path))
+
+
+def _check_joints(tiff: Any) -> None:
+    if tiff.is_bif or tiff.pages[0].software.startswith("MedScan"):
+        raise SlideError(
+            "its tiles overlap (Ventana, Trestle), and only OpenSlide joins them"
+        )
 
 
 def _level_pages(slide: Any, facts: dict[str, Any]) -> list[Any]:
