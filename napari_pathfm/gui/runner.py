@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal
 
 from ..core.jobs import Job, Progress, Rate, duration
@@ -101,7 +102,8 @@ class Runner(QObject):
         title : str
             For people, and the subject of an error's message.
         done : callable
-            Gets the result, on the GUI thread, unless the job was cancelled or superseded.
+            Gets the result, on the GUI thread, unless the job was cancelled or superseded, or it is
+            a method of a widget that is gone.
         slot : str
             A job in the same slot is cancelled first.
         failed : callable, optional
@@ -176,8 +178,14 @@ class Runner(QObject):
             return
         if error is not None:
             failed(error)
-        else:
+        elif not _destroyed(done):
             done(result)
+
+
+def _destroyed(callback: Callable[..., Any]) -> bool:
+    """Whether it is a method of a widget that Qt has destroyed: nobody waits for it any more."""
+    owner = getattr(callback, "__self__", None)
+    return isinstance(owner, QObject) and not isalive(owner)
 
 
 def _nothing(_: Any) -> None:

@@ -106,3 +106,25 @@ def test_job_bar_shows_progress_and_cancels(runner: Runner, qtbot: Any, wait: Wa
     line.button.click()
     assert running.cancelled
     wait(lambda: not bar._lines)
+
+
+def test_a_widget_that_is_gone_is_told_nothing(runner: Runner, qtbot: Any, wait: Wait) -> None:
+    from qtpy.compat import isalive
+    from qtpy.QtWidgets import QLabel
+
+    seen: list[int] = []
+
+    class Label(QLabel):
+        def show_number(self, number: int) -> None:
+            seen.append(number)
+            self.setText(str(number))
+
+    label, other = Label(), Label()
+    qtbot.addWidget(other)
+    label.deleteLater()
+    wait(lambda: not isalive(label))
+    runner.start(count(3), "Counting", label.show_number)
+    wait(lambda: not runner.running)
+    runner.start(count(4), "Counting", other.show_number)
+    wait(lambda: not runner.running)
+    assert seen == [4]

@@ -76,16 +76,17 @@ def test_the_main_job_from_slide_to_training_data(
     assert 800 < y0 < y1 < 1200
     assert 800 < x0 < x1 < 1200
 
+    history = place.edit_window.history
     driver.press_key("D")
     driver.drag((1150 * scale, 900 * scale), (1150 * scale, 1100 * scale))
-    driver.wait(lambda: len(store.objects) == 2, "the stroke", 30)
+    driver.wait(lambda: len(store.objects) == 2 and not history.busy, "the stroke", 30)
     painted = next(o for o in store.objects.values() if o.how == "brush")
     assert store.read(0, 1150, 1000, 1, 1)[0, 0] == painted.id
     driver.press_key("Z", CTRL)
-    driver.wait(lambda: len(store.objects) == 1, "undo", 30)
+    driver.wait(lambda: len(store.objects) == 1 and not history.busy, "undo", 30)
     assert store.read(0, 1150, 1000, 1, 1)[0, 0] == 0
     driver.press_key("Z", CTRL | SHIFT)
-    driver.wait(lambda: len(store.objects) == 2, "redo", 30)
+    driver.wait(lambda: len(store.objects) == 2 and not history.busy, "redo", 30)
     assert store.read(0, 1150, 1000, 1, 1)[0, 0] == painted.id
 
     assert not dock.export.blocked()
