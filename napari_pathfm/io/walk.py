@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -29,7 +30,10 @@ AHEAD = 3
 """Batches that are being read while one is used."""
 
 MOST_BYTES = 256 * 1024**2
-"""Of tiles that a walk fills before their turn; in file order it needs a row of segments."""
+"""Of tiles that are being filled, before they are resized; in file order a row of them."""
+
+STEPS = 16
+"""Parts of that which are read one after the other where tiles are resized."""
 
 
 class Readable(Protocol):
@@ -62,20 +66,16 @@ def _batches(
     slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
 ) -> Iterator[tuple[NDArray[np.int64], RGB]]:
     tasks = _Tasks(slide, grid, numbers, batch)
-    count = -(-len(numbers) // batch)
     try:
-        for number in range(count + AHEAD):
-            if number < count:
-                tasks.start(number)
-            if number >= AHEAD:
-                done = number - AHEAD
-                yield numbers[done * batch : (done + 1) * batch], tasks.finish(done)
+        for first in range(0, len(numbers), batch):
+            part = numbers[first : first + batch]
+            yield part, tasks.finish(first, first + len(part))
     finally:
         tasks.stop()
 
 
 class _Tasks:
-    """What the threads have to do for one walk."""
+    """What the threads have to do for one walk: steps of some tiles, several under way."""
 
     def __init__(
         self, slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
@@ -84,33 +84,43 @@ class _Tasks:
         self._level = slide.levels[self._number]
         corners = grid.level_origins(self._level.downsample)[numbers]
         self._needs = _Needs(self._level, corners, grid.plan.size)
-        self._tiles = WalkTiles(self._level, corners, grid.plan, batch, self._needs.counts)
-        self._batch, self._count = batch, len(numbers)
-        ahead = MOST_BYTES // (3 * grid.plan.size**2)
-        self._ahead = max(ahead, (AHEAD + 1) * batch)
-        self._under_way: deque[tuple[int, Future[None]]] = deque()
+        self._most = max(1, MOST_BYTES // (3 * grid.plan.size**2))
+        resized = grid.plan.size != grid.plan.tile_px
+        self._step = max(1, min(batch, self._most // STEPS)) if resized else batch
+        self._lead = max(0, min(AHEAD * batch, self._most - self._step))
+        self._tiles = WalkTiles(
+            self._level, corners, grid.plan, batch, self._step, self._needs.counts
+        )
+        self._count, self._started, self._finished = len(numbers), 0, 0
+        self._under_way: deque[list[Future[None]]] = deque()
         self._stopped = threading.Event()
         self._own = threading.local()
 
-    def start(self, number: int) -> None:
-        """Start to decode what a batch needs, for itself and for those behind it."""
-        first, last = number * self._batch, min((number + 1) * self._batch, self._count)
-        needed = deque(self._needs.take(first, last, last + self._ahead))
-        self._tiles.make_room(max([last - 1, *(tiles[-1] for *_, tiles in needed)]))
-        for _ in range(min(reader_threads(), len(needed))):
-            self._under_way.append((number, decoders().submit(self._decode, needed)))
+    def finish(self, first: int, last: int) -> RGB:
+        """Return a batch when it is there, and have begun with what comes after it."""
+        while self._finished < last:
+            wanted = min(self._finished + self._step + self._lead, self._count)
+            while self._started < wanted:
+                self._start()
+            for task in self._under_way[0]:
+                task.result()
+            del self._under_way[0]
+            self._tiles.finish(self._finished)
+            self._finished += self._step
+        return self._tiles.take(first)
 
-    def finish(self, number: int) -> RGB:
-        """Wait for a batch and return it."""
-        while self._under_way and self._under_way[0][0] <= number:
-            self._under_way[0][1].result()
-            self._under_way.popleft()
-        return self._tiles.take(number)
+    def _start(self) -> None:
+        first, last = self._started, min(self._started + self._step, self._count)
+        needed = deque(self._needs.take(first, last, max(last, self._finished + self._most)))
+        self._tiles.make_room(max([last - 1, *(tiles[-1] for *_, tiles in needed)]))
+        workers = min(reader_threads(), len(needed))
+        self._under_way.append([decoders().submit(self._decode, needed) for _ in range(workers)])
+        self._started = last
 
     def stop(self) -> None:
         """Let no task begin any more; those that are at it end after the segment they are at."""
         self._stopped.set()
-        for _, task in self._under_way:
+        for task in chain.from_iterable(self._under_way):
             task.cancel()
 
     def _decode(self, needed: deque[tuple[int, int, list[int]]]) -> None:

@@ -24,6 +24,8 @@ class WalkTiles:
     plan : TilePlan
     batch : int
         Tiles that lie in one piece of memory.
+    step : int
+        The same for what tiles are made of that are resized.
     counts : list of int
         How many segments each tile needs.
 
@@ -39,9 +41,10 @@ class WalkTiles:
         corners: NDArray[np.int64],
         plan: TilePlan,
         batch: int,
+        step: int,
         counts: list[int],
     ) -> None:
-        self._plan, self._batch, self._side, self._missing = plan, batch, level.tile_shape, counts
+        self._plan, self._side, self._missing = plan, level.tile_shape, counts
         self._tops, self._lefts = corners.T.tolist()
         outside = ((corners < 0) | (corners + plan.size > level.shape)).any(1)
         self._over_edge = np.flatnonzero(outside)
@@ -49,34 +52,23 @@ class WalkTiles:
         self.are_segments = self._side == (plan.size, plan.size) and not (
             self._resized or (corners % plan.size).any()
         )
-        # By number of the batch; where tiles are resized, squares are what they are made of.
-        self._tiles: dict[int, RGB] = {}
-        self._squares: dict[int, RGB] = {} if self._resized else self._tiles
-        self._begun = 0  # batches that have memory, or had it
+        self._tiles = _Pieces(len(corners), batch, plan.tile_px)
+        self._squares = _Pieces(len(corners), step, plan.size) if self._resized else self._tiles
+        self._begun = 0  # tiles that have memory, or had it
         self._lock = threading.Lock()
 
     def make_room(self, last: int) -> None:
         """Have memory for all tiles up to the `last`."""
-        for number in range(self._begun, last // self._batch + 1):
-            first = number * self._batch
-            count = min(self._batch, len(self._tops) - first)
-            self._tiles[number] = self._new(count, self._plan.tile_px)
-            if self._resized:
-                self._squares[number] = self._new(count, self._plan.size)
-            begin, end = self._over_edge.searchsorted((first, first + count))
-            for tile in self._over_edge[begin:end]:
-                self._tiles[number][tile - first] = self._squares[number][tile - first] = 255
-            self._begun += 1
-
-    @staticmethod
-    def _new(count: int, side: int) -> RGB:
-        return recycler().take(count, side, side, 3)
+        self._tiles.make_room(last)
+        self._squares.make_room(last)
+        begin, end = self._over_edge.searchsorted((self._begun, last + 1))
+        for tile in self._over_edge[begin:end].tolist():
+            self._tiles[tile] = self._squares[tile] = 255
+        self._begun = max(self._begun, last + 1)
 
     def square(self, tile: int) -> RGB:
         """Return where the pixels of a tile are to be, ``(size, size, 3)`` uint8."""
-        batch, number = divmod(tile, self._batch)
-        square: RGB = self._squares[batch][number]
-        return square
+        return self._squares[tile]
 
     def put(self, segment: RGB, row: int, col: int, tiles: list[int]) -> None:
         """Copy a segment to where it lies in tiles that it touches."""
@@ -84,22 +76,51 @@ class WalkTiles:
         y, x = row * height, col * width
         for tile in tiles:
             top, left = y - self._tops[tile], x - self._lefts[tile]
-            square = self.square(tile)
+            square = self._squares[tile]
             square[max(top, 0) : top + height, max(left, 0) : left + width] = segment[
                 max(-top, 0) : size - top, max(-left, 0) : size - left
             ]
             if self._resized and self._complete(tile):
-                side = self._plan.tile_px
-                batch, number = divmod(tile, self._batch)
-                self._tiles[batch][number] = resize(square, side, side)
+                self._tiles[tile] = resize(square, self._plan.tile_px, self._plan.tile_px)
 
     def _complete(self, tile: int) -> bool:
         with self._lock:
             self._missing[tile] -= 1
             return not self._missing[tile]
 
-    def take(self, number: int) -> RGB:
-        """Hand out a batch."""
+    def finish(self, first: int) -> None:
+        """All tiles of the step that begins with `first` are complete."""
         if self._resized:
-            del self._squares[number]
-        return self._tiles.pop(number)
+            self._squares.take(first)
+
+    def take(self, first: int) -> RGB:
+        """Hand out the batch that begins with `first`."""
+        return self._tiles.take(first)
+
+
+class _Pieces:
+    """Squares of one size, of which so many lie in one piece of memory."""
+
+    def __init__(self, total: int, count: int, side: int) -> None:
+        self._total, self._count, self._side = total, count, side
+        self._begun = 0
+        self._held: dict[int, RGB] = {}
+
+    def __getitem__(self, number: int) -> RGB:
+        piece, within = divmod(number, self._count)
+        square: RGB = self._held[piece][within]
+        return square
+
+    def __setitem__(self, number: int, pixels: RGB | int) -> None:
+        self[number][:] = pixels
+
+    def make_room(self, last: int) -> None:
+        """Have memory up to the square with the number `last`."""
+        for piece in range(self._begun, last // self._count + 1):
+            count = min(self._count, self._total - piece * self._count)
+            self._held[piece] = recycler().take(count, self._side, self._side, 3)
+            self._begun += 1
+
+    def take(self, first: int) -> RGB:
+        """Hand out the piece that begins with the square `first`."""
+        return self._held.pop(first // self._count)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from napari_pathfm.core.slide import RGB, Level, SlideError
 from napari_pathfm.core.tiles import TileGrid, TilePlan, TileSpec, make_grid
 from napari_pathfm.io import walk as walking
+from napari_pathfm.io import walk_tiles
+from napari_pathfm.io.memory import Recycler
 from napari_pathfm.io.reader import SlideReader, open_slide
 from napari_pathfm.io.regions import assemble, resize
 from napari_pathfm.io.walk import decoders, walk
@@ -110,6 +113,22 @@ def test_a_walk_needs_the_memory_of_a_row_and_no_more() -> None:
     for _, tiles in walk(slide, grid, np.arange(len(grid)), 10):
         places.add(tiles.ctypes.data)
     assert len(places) < 15, "30 batches, and what was used before them"
+
+
+def test_tiles_that_are_made_much_smaller_take_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slide = Plain((2000, 3000))
+    grid = grid_of([(y, x) for y in range(0, 1500, 200) for x in range(0, 2500, 200)], 500, 10)
+    square = 500 * 500 * 3
+    monkeypatch.setattr(walking, "MOST_BYTES", 8 * square)
+    monkeypatch.setattr(walk_tiles, "recycler", lambda: Recycler(idle_bytes=0))
+    tracemalloc.start()
+    count = sum(len(tiles) for _, tiles in walk(slide, grid, np.arange(len(grid)), 32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == len(grid) == 104
+    assert peak < 14 * square
 
 
 def test_reading_ahead_is_bounded_and_ends_when_the_iterator_is_closed() -> None:
