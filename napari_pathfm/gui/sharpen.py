@@ -17,7 +17,7 @@ from .unlisted import unlisted
 PART_MS = 120
 """So long a view waits for the last of its segments before it shows those that are there."""
 
-AT_ONCE_SECONDS = 0.008
+AT_ONCE_SECONDS = 0.012
 """So long a frame waits for segments, if they are likely to come: that saves one without them."""
 
 HOLD_SECONDS = 0.12
