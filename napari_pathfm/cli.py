@@ -34,7 +34,19 @@ app = typer.Typer(
     name="pathfm", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
 
-SlideFile = Annotated[Path, typer.Argument(metavar="SLIDE", help="Whole-slide image.")]
+
+def _place(text: str) -> Path:
+    from .io.backends.remote import slide_path
+
+    return slide_path(text)
+
+
+SlideFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SLIDE", help="Whole-slide image: a file, or its https:// address.", parser=_place
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Mpp = Annotated[
     float | None,

@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,8 @@ from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
+
+from .io.test_remote import Files
 
 
 def pathfm(*arguments: str | Path) -> Result:
@@ -48,6 +53,17 @@ def test_info(slide: Path) -> None:
     assert facts["mpp"] == pytest.approx(0.499)
     assert "label" in facts["associated_images"]  # type: ignore[operator]
     assert "0.499 µm" in pathfm("info", slide).stdout
+
+
+def test_a_slide_is_read_where_it_lies(synthetic: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, folder=synthetic.parent, sent=[]))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{synthetic.name}"
+    facts = answered("info", address)
+    server.shutdown()
+    server.server_close()
+    assert facts["path"] == address
+    assert facts["id"] == answered("info", synthetic)["id"]
 
 
 @pytest.mark.real

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari import Viewer
-from qtpy.QtCore import QMimeData
+from qtpy.QtCore import QMimeData, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
+from ..io.backends.remote import RemotePath, slide_path
 from .embed_panel import EmbedPanel
 from .explore_panel import ExplorePanel
 from .export_panel import ExportPanel
@@ -95,7 +96,8 @@ class PathFMDock(QWidget):
 
 def _files(dropped: QMimeData | None) -> list[Path]:
     urls = dropped.urls() if dropped is not None else []
-    return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    places = [slide_path(url.toString(QUrl.UrlFormattingOption.PreferLocalFile)) for url in urls]
+    return [each for each in places if isinstance(each, RemotePath) or each.is_absolute()]
 
 
 class PathFMMap(MapDock):

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QPushButton,
     QSpinBox,
@@ -22,7 +23,9 @@ from ..analysis.tissue import TissueMask, find_tissue
 from ..core.jobs import Progress
 from ..core.slide import Slide
 from ..core.tiles import TileGrid, TileSpec, make_grid
+from ..io.backends.remote import RemotePath, slide_path
 from ..session import Session
+from . import notify
 from .follow import follow
 from .runner import Runner
 
@@ -58,6 +61,8 @@ class SlidePanel(QWidget):
         super().__init__(parent)
         self._session, self._runner = session, runner
         self.open_button = QPushButton("Open slide…")
+        self.address_button = QPushButton("Address…")
+        self.address_button.setToolTip("Open a tiled TIFF where it lies, by its https:// address")
         self.sample_button = QPushButton("Open sample")
         self.sample_button.setToolTip("A small real H&E slide (1.9 MB), fetched once")
         self.facts = QLabel()
@@ -102,6 +107,7 @@ class SlidePanel(QWidget):
         self.project_button.setToolTip("Keep tiles, embeddings, masks and labels in another folder")
         self._lay_out()
         self.open_button.clicked.connect(self._choose_slide)
+        self.address_button.clicked.connect(self._ask_address)
         self.sample_button.clicked.connect(self.sample_requested)
         self.project_button.clicked.connect(self._choose_project)
         self.mpp.valueChanged.connect(self._on_mpp)
@@ -150,6 +156,7 @@ class SlidePanel(QWidget):
         column = QVBoxLayout(self)
         row = QHBoxLayout()
         row.addWidget(self.open_button)
+        row.addWidget(self.address_button)
         row.addWidget(self.sample_button)
         column.addLayout(row)
         column.addWidget(self.facts)
@@ -171,6 +178,15 @@ class SlidePanel(QWidget):
         path, _ = QFileDialog.getOpenFileName(self, "Open slide", "", SLIDE_FILES)
         if path:
             self.open_requested.emit(Path(path))
+
+    def _ask_address(self) -> None:
+        title, label = "Open by address", "Address of the slide (https://… or s3://…)"
+        text, chosen = QInputDialog.getText(self, title, label)
+        place = slide_path(text.strip())
+        if chosen and isinstance(place, RemotePath):
+            self.open_requested.emit(place)
+        elif chosen:
+            notify.tell("An address begins with https:// or s3://. “Open slide…” opens files.")
 
     def _choose_project(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Project folder (new or existing)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +13,16 @@ from types import TracebackType
 
 from ..core.edits import AnnotationClass
 from ..core.slide import Slide
+from .backends.remote import RemotePath, slide_path
 from .classes import ClassBook
 from .database import Database
 from .errors import ProjectError, explained
 from .locks import FileLock
 
 __all__ = ["Project", "ProjectError", "SlideRow", "default_project", "labelled_grids"]
+
+UNUSUAL = re.compile(r"[^\w.-]+")
+"""What of an address may not be in the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -283,9 +288,15 @@ def _account() -> str:
         return ""
 
 
-def default_project(slide_path: str | Path) -> Path:
-    """Return the project folder of a slide that was given none: ``<slide>.pathfm`` beside it."""
-    path = Path(slide_path).expanduser().absolute()
+def default_project(slide: str | Path) -> Path:
+    """Return the project folder of a slide that was given none: ``<slide>.pathfm`` beside it.
+
+    That of a slide on a server is in the folder ``pathfm`` of the user's home.
+    """
+    path = slide_path(slide)
+    if isinstance(path, RemotePath):
+        return Path.home() / "pathfm" / f"{UNUSUAL.sub('_', path.stem)}.pathfm"
+    path = path.absolute()
     return path.parent / f"{path.stem}.pathfm"
 
 

@@ -137,9 +137,7 @@ class TifffileBackend:
 
 def _check_joints(tiff: Any) -> None:
     if tiff.is_bif or tiff.pages[0].software.startswith("MedScan"):
-        raise SlideError(
-            "its tiles overlap (Ventana, Trestle), and only OpenSlide joins them"
-        )
+        raise SlideError("its tiles overlap (Ventana, Trestle), and only OpenSlide joins them")
 
 
 def _level_pages(slide: Any, facts: dict[str, Any]) -> list[Any]:
