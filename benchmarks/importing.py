@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from napari_pathfm.analysis.import_objects import import_job, read_objects
 from napari_pathfm.core.jobs import Progress, run
@@ -27,6 +28,7 @@ from ._measure import main, say
 
 NUCLEI, CORNERS = 200_000, 30
 SIDE, LABEL_SIDE = 30_000, 20_000
+LABEL_TILE = 512
 LABEL_STEP = 40
 """Pixels from one disc of the label image to the next."""
 
@@ -72,15 +74,25 @@ def write_outlines(path: Path) -> Path:
 
 def write_labels(path: Path) -> Path:
     """Write numbered discs of 24 pixels."""
-    across = LABEL_SIDE // LABEL_STEP
-    ys, xs = np.mgrid[:LABEL_STEP, :LABEL_STEP] - LABEL_STEP / 2 + 0.5
-    disc = (ys**2 + xs**2 < 12**2).astype(np.uint32)
-    labels = np.zeros((LABEL_SIDE, LABEL_SIDE), np.uint32)
-    for row in range(across):
-        ids = np.arange(1, across + 1, dtype=np.uint32) + row * across
-        labels[row * LABEL_STEP : (row + 1) * LABEL_STEP] = np.kron(ids, disc)
-    tifffile.imwrite(path, labels, tile=(512, 512), compression="zlib")
+    tiles = -(-LABEL_SIDE // LABEL_TILE)
+    tifffile.imwrite(
+        path,
+        (_tile(row * LABEL_TILE, col * LABEL_TILE) for row in range(tiles) for col in range(tiles)),
+        shape=(LABEL_SIDE, LABEL_SIDE),
+        dtype=np.uint32,
+        tile=(LABEL_TILE, LABEL_TILE),
+        compression="zlib",
+    )
     return path
+
+
+def _tile(top: int, left: int) -> NDArray[np.uint32]:
+    """Return the tile whose upper left pixel that is."""
+    y, x = np.ogrid[top : top + LABEL_TILE, left : left + LABEL_TILE]
+    middle = (LABEL_STEP - 1) / 2
+    inside = (y % LABEL_STEP - middle) ** 2 + (x % LABEL_STEP - middle) ** 2 < 12**2
+    ids = y // LABEL_STEP * (LABEL_SIDE // LABEL_STEP) + x // LABEL_STEP + 1
+    return np.where(inside, ids, 0).astype(np.uint32)
 
 
 def _import(path: Path, side: int) -> dict[str, float]:

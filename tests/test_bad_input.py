@@ -219,3 +219,41 @@ def test_no_space_on_the_disk(slide: Path, tmp_path: Path) -> None:
         refused(done, 5, "space")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def labels(folder: Path, side: int = 1024) -> Path:
+    """Numbers that do not compress."""
+    path = folder / "labels.npy"
+    np.save(path, np.random.default_rng(0).integers(1, 60_000, (side, side), np.uint32))
+    return path
+
+
+def test_imports_that_cannot_be(slide: Path, tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    options = ["--slide", slide, "--project", project]
+    (tmp_path / "a.geojson").write_text('{"features": [{"type": "Feature"')
+    refused(
+        pathfm("import", tmp_path / "a.geojson", *options), 3, "a.geojson", "ends in the middle"
+    )
+    refused(pathfm("import", tmp_path / "b.geojson", *options), 3, "There is no file")
+    np.save(tmp_path / "c.npy", np.ones((700, 300), np.uint8))
+    refused(pathfm("import", tmp_path / "c.npy", *options), 3, "this whole slide")
+    refused(pathfm("import", labels(tmp_path), *options, "--layer", "a/b"), 5, "a/b")
+    with Project.open(project):
+        refused(pathfm("import", labels(tmp_path), *options), 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_an_import_without_space_changes_nothing(slide: Path, tmp_path: Path) -> None:
+    project, path = tmp_path / "p", labels(tmp_path)
+    first = tmp_path / "first.npy"
+    np.save(first, np.ones((1024, 1024), np.uint8))
+    options = ["--slide", slide, "--project", project]
+    assert pathfm("import", first, *options).exit_code == 0
+    refused(process("import", path, *options, max_bytes=500_000), 5, "no space left")
+    with Project.open(project) as opened, open_slide(slide) as reader:
+        layer = AnnotationLayer.open(opened, reader.id, "regions", (1024, 1024))
+        assert [step.text for step in layer.history()] == ["import first.npy"]
+        assert len(layer.objects) == 1
+        assert (layer.read(0, 0, 0, 1024, 1024) == next(iter(layer.objects))).all()
+    assert pathfm("import", path, *options).exit_code == 0

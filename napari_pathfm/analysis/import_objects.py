@@ -116,7 +116,7 @@ def import_job(
     ValueError
         It cannot be read any longer, or there would be too many classes.
     ProjectError
-        It cannot be written: everything is as before.
+        It cannot be written: the layer is as before; new classes may have been added.
     """
     objects = drawing.objects
     try:
