@@ -63,15 +63,28 @@ class OutlineDrawing:
         for number, part in _grouped(col):
             mine, left = piece[part], number * CHUNK
             inside = Spans(
-                objects[found.objects[mine]],
+                found.objects[mine],
                 found.rows[mine] - top,
                 (found.starts[mine] - left).clip(0),
                 (found.stops[mine] - left).clip(max=CHUNK),
             )
-            yield DrawnChunk(row, number, self._paint(inside))
+            yield DrawnChunk(row, number, self._paint(inside, objects))
 
-    def _paint(self, found: Spans) -> NDArray[np.uint32]:
+    def _paint(self, found: Spans, objects: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Draw spans of one chunk; `objects` are those that they count, the lowest first."""
         canvas = np.zeros(CHUNK * CHUNK, np.uint32)
+        ground = _covering(found)
+        if ground >= 0:
+            canvas[:] = objects[ground] + 1
+            hidden = np.unique(found.objects[found.objects < ground])
+            if len(hidden):
+                self.objects.overlapping[objects[[*hidden, ground]]] = True
+            found = Spans(*(each[found.objects > ground] for each in found))
+        if len(found.rows):
+            self._paint_over(canvas, found._replace(objects=objects[found.objects]))
+        return canvas.reshape(CHUNK, CHUNK)
+
+    def _paint_over(self, canvas: NDArray[np.uint32], found: Spans) -> None:
         begin = found.rows * CHUNK
         lengths = np.cumsum(found.stops - found.starts)
         cuts = np.searchsorted(lengths, np.arange(PIXELS_AT_ONCE, lengths[-1], PIXELS_AT_ONCE))
@@ -84,7 +97,6 @@ class OutlineDrawing:
             above = canvas[pixels]
             self._note(below, numbers, (below > 0) & (below != numbers))
             self._note(above, numbers, above != numbers)
-        return canvas.reshape(CHUNK, CHUNK)
 
     def _note(
         self, one: NDArray[np.uint32], other: NDArray[np.uint32], where: NDArray[np.bool_]
@@ -160,6 +172,16 @@ def _touched(low: NDArray[np.int64], high: NDArray[np.int64], shape: tuple[int, 
     ):
         np.add.at(grid, (rows, cols), step)
     return int((grid.cumsum(0).cumsum(1) > 0).sum())
+
+
+def _covering(found: Spans) -> int:
+    """Return the highest object that covers the whole chunk; -1 if none does."""
+    across = (found.starts == 0) & (found.stops == CHUNK)
+    if np.count_nonzero(across) < CHUNK:
+        return -1
+    rows = np.unique(found.objects[across] * CHUNK + found.rows[across])
+    whole = np.flatnonzero(np.bincount(rows // CHUNK) == CHUNK)
+    return int(whole[-1]) if len(whole) else -1
 
 
 def _grouped(keys: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]]:

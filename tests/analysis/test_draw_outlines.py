@@ -21,7 +21,13 @@ from napari_pathfm.io.interop.outline_table import OutlineBuilder, OutlineTable
 SHAPE = (1200, 1700)
 
 boxes = st.tuples(
-    st.integers(-50, SHAPE[0]), st.integers(-50, SHAPE[1]), st.integers(1, 900), st.integers(1, 900)
+    st.integers(-50, SHAPE[0]),
+    st.integers(-50, SHAPE[1]),
+    st.integers(1, 900),
+    st.integers(1, 900),
+)
+whole_chunks = st.tuples(
+    st.integers(-50, 5), st.integers(-50, 520), st.integers(900, 1300), st.integers(1000, 1800)
 )
 
 
@@ -46,7 +52,7 @@ def drawn(drawing: OutlineDrawing) -> NDArray[np.uint32]:
     return whole[: SHAPE[0], : SHAPE[1]]
 
 
-@given(st.lists(boxes, min_size=1, max_size=8), st.sampled_from([1 << 22, 5000]))
+@given(st.lists(boxes | whole_chunks, min_size=1, max_size=8), st.sampled_from([1 << 22, 5000]))
 @settings(max_examples=40)
 def test_as_if_painted_one_after_the_other(
     places: list[tuple[int, int, int, int]], at_once: int
