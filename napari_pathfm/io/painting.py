@@ -371,17 +371,25 @@ def _boxes(values: Ids, changed: NDArray[np.bool_]) -> tuple[Ids, NDArray[np.int
     if values.min() == values.max():
         rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         return values[:1].copy(), np.array([[rows[0], cols[0], rows[-1] + 1, cols[-1] + 1]])
-    ys, xs = np.nonzero(changed)
-    order = np.argsort(values, kind="stable")
-    values, ys, xs = values[order], ys[order], xs[order]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    # Runs of an object along a row are sorted, not pixels: there are thirty times fewer.
+    height, width = changed.shape
+    place = np.flatnonzero(changed)
+    fresh = np.ones(len(place), bool)
+    fresh[1:] = (values[1:] != values[:-1]) | (place[1:] != place[:-1] + 1)
+    rows = np.searchsorted(place, np.arange(height) * width)
+    fresh[rows[rows < len(place)]] = True
+    begin = np.flatnonzero(fresh)
+    end = np.append(begin[1:], len(place)) - 1
+    order = np.argsort(values[begin], kind="stable")
+    numbers, (ys, first) = values[begin][order], np.divmod(place[begin[order]], width)
+    starts = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
     corners = (
         np.minimum.reduceat(ys, starts),
-        np.minimum.reduceat(xs, starts),
+        np.minimum.reduceat(first, starts),
         np.maximum.reduceat(ys, starts) + 1,
-        np.maximum.reduceat(xs, starts) + 1,
+        np.maximum.reduceat(place[end[order]] % width, starts) + 1,
     )
-    return values[starts], np.stack(corners, 1)
+    return numbers[starts], np.stack(corners, 1)
 
 
 def _checked_ids(ids: NDArray[np.integer]) -> Ids:
