@@ -20,6 +20,7 @@ from PIL import Image
 from .test_bounds import write_leica
 from .test_dicom import write_dicom
 from .test_tiff_families import write_ndpi
+from .vendors import ventana
 
 Pixels = NDArray[np.uint8]
 Draw = Callable[..., Pixels]
@@ -86,6 +87,9 @@ def specimens(folder: Path, draw: Draw, real: Path | None) -> list[Specimen]:
     found.append(Specimen("DICOM", ".dcm", dicom.read_bytes()))
     write_leica(folder / "slide.scn", [draw(1024, 1536), draw(256, 384)])
     found.append(Specimen("Leica SCN", ".scn", (folder / "slide.scn").read_bytes()))
+    areas = [ventana.Area(0, 100, 5, 4), ventana.Area(250, 700, 4, 5)]
+    ventana.write_bif(folder / "slide.bif", draw(900, 1300), areas)
+    found.append(Specimen("Ventana BIF", ".bif", (folder / "slide.bif").read_bytes()))
     write_ndpi(folder / "slide.ndpi", draw(1024, 1280))
     found.append(Specimen("Hamamatsu NDPI", ".ndpi", (folder / "slide.ndpi").read_bytes()))
     if real is not None:

@@ -10,6 +10,7 @@ import openslide
 import pytest
 import tifffile
 
+from napari_pathfm.core.slide import SlideError
 from napari_pathfm.io.reader import open_slide
 
 NANOMETRES = 500
@@ -74,3 +75,15 @@ def test_the_corner_of_what_was_scanned_is_the_origin(
         assert (slide.read(0, 1024, 0, 50, 50) == 255).all()
         theirs = other.read_region((1700, 3800), 0, (100, 80)).convert("RGB")
         np.testing.assert_array_equal(slide.read(0, 800, 700, 80, 100), np.asarray(theirs))
+
+
+def test_tiles_that_nobody_has_memory_for_are_refused(
+    picture: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    path = tmp_path / "slide.scn"
+    write_leica(path, [picture(1024, 1536)])
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        for tag in ("TileWidth", "TileLength"):
+            file.pages[1].tags[tag].overwrite(65_520)
+    with pytest.raises(SlideError, match="65520 x 65520"):
+        open_slide(path)

@@ -26,6 +26,7 @@ FILE_ERRORS = (
     OSError,
     RuntimeError,  # the errors of every imagecodecs codec, NotImplementedError
     struct.error,
+    SyntaxError,  # Pillow's errors, and those of XML
 )
 """What libraries raise when a file is not what they expected; backends make a SlideError of it."""
 

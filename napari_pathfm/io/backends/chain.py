@@ -1,14 +1,27 @@
-"""Whether the list of directories of a TIFF ends: tifffile follows a circle for ever."""
+"""The directories of a TIFF, looked at before a library does.
+
+tifffile follows a circle of them for ever, and OpenSlide believes whatever tiles they claim.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Protocol
 
 from ...core.slide import SlideError
 
 ORDERS = {b"II": "<", b"MM": ">"}
 CLASSIC, BIG = 42, 43
+
+TILE_WIDTH, TILE_LENGTH = 322, 323
+
+WHOLE_CLASSIC = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+WHOLE = {**WHOLE_CLASSIC, 16: "Q", 17: "q"}
+"""Types of whole numbers that stand in the entry itself."""
+
+MOST_ENTRIES = 4096
+"""That are looked at in a directory; those of slides have some dozens."""
 
 
 class Bytes(Protocol):
@@ -26,6 +39,31 @@ def check_chain(file: Bytes) -> None:
     SlideError
         They lead back to a directory that was already there.
     """
+    for _ in _directories(file):
+        pass
+
+
+def tile_sizes(file: Bytes) -> Iterator[tuple[int, int]]:
+    """Yield height and width of the tiles that each directory of a TIFF claims, 0 for strips.
+
+    Raises
+    ------
+    SlideError
+        The list of directories does not end.
+    """
+    for order, version, at, entries in _directories(file):
+        size, value, kinds = (20, 12, WHOLE) if version == BIG else (12, 8, WHOLE_CLASSIC)
+        data = file.read(at, min(entries, MOST_ENTRIES) * size)
+        found = {TILE_LENGTH: 0, TILE_WIDTH: 0}
+        for entry in range(0, len(data) - size + 1, size):
+            tag, kind = struct.unpack_from(order + "HH", data, entry)
+            if tag in found and kind in kinds:
+                (found[tag],) = struct.unpack_from(order + kinds[kind], data, entry + value)
+        yield found[TILE_LENGTH], found[TILE_WIDTH]
+
+
+def _directories(file: Bytes) -> Iterator[tuple[str, int, int, int]]:
+    """Yield byte order, version, place of the first entry and number of entries of each."""
     head = file.read(0, 16)
     order = ORDERS.get(head[:2])
     if order is None or len(head) < 16:
@@ -41,7 +79,9 @@ def check_chain(file: Bytes) -> None:
             raise SlideError("its list of levels runs in a circle")
         seen.add(at)
         entries = _number(file, at, order + count)
-        at = _number(file, at + struct.calcsize(order + count) + entries * entry, order + link)
+        start = at + struct.calcsize(order + count)
+        yield order, version, start, entries
+        at = _number(file, start + entries * entry, order + link)
 
 
 def _number(file: Bytes, at: int, form: str) -> int:

@@ -21,12 +21,18 @@ from .base import (
     on_white,
     white_outside,
 )
+from .chain import tile_sizes
 from .codecs import LARGEST_PIECE
+from .ranges import LocalFile
 
 SEGMENT = 512
 
 MIRAX = ".mrxs"
 """Such a file is only a picture of the slide, which lies in a folder of the same name."""
+
+
+HAMAMATSU = "hamamatsu"
+"""Its files are TIFFs whose links may be cut off after 32 bits; they hold no tiles."""
 
 
 class OpenSlideBackend:
@@ -93,9 +99,11 @@ class OpenSlideBackend:
     def _check_claims(self) -> None:
         # OpenSlide decodes its tiles and associated images as a whole, and where there is not
         # enough memory for what they claim to be, it ends the process.
-        for level in range(len(self.levels)):
-            height, width = self._size(f"openslide.level[{level}].tile-")
-            if height * width > LARGEST_PIECE:
+        sizes = [self._size(f"openslide.level[{n}].tile-") for n in range(len(self.levels))]
+        if self.properties.get("openslide.vendor") != HAMAMATSU:
+            sizes += tile_sizes(LocalFile(self._path))
+        for height, width in sizes:
+            if abs(height * width) > LARGEST_PIECE:
                 raise SlideError(f"its tiles claim to be {height} x {width} pixels large")
 
     def _size(self, key: str) -> tuple[int, int]:
