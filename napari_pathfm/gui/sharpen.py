@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -95,8 +96,9 @@ class Sharpener(QObject):
             self._refresh(loader)
 
     def _on_sliced(self) -> None:
-        for loader in {_fed_by(layer) for layer in self._viewer.layers} - {None}:
-            if loader is not None and loader.soon(AT_ONCE_SECONDS):
+        end = time.monotonic() + AT_ONCE_SECONDS
+        for loader in {_fed_by(layer) for layer in self._viewer.layers}:
+            if loader is not None and loader.soon(end - time.monotonic()):
                 self._refresh(loader)
 
     def _refresh_waiting(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.slide import RGB, Level, SlideError
 
-STEPS = (16, 8, 4)
+STEPS = (64, 32, 16, 8, 4)
 """One segment of so many is looked at along y and x, pass by pass."""
 
 MOST = 2500
