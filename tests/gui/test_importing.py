@@ -124,22 +124,23 @@ def test_a_broken_file_is_said(opened: Window, tmp_path: Path) -> None:
     assert not opened.session.annotations.objects
 
 
-@pytest.mark.parametrize(("answer", "count"), [("Objects", 1), ("Classes", 2), ("Cancel", 0)])
 def test_the_user_says_what_values_mean(
-    opened: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, count: int
+    opened: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = np.zeros(opened.session.annotations.shape, np.uint8)
     values[100:200, 100:200] = values[400:500, 400:500] = 5
     np.save(tmp_path / "a.npy", values)
-    chosen = []
-    monkeypatch.setattr(QMessageBox, "exec", lambda box: chosen.extend(box.buttons()))
-    monkeypatch.setattr(
-        QMessageBox,
-        "clickedButton",
-        lambda _: next(each for each in chosen if each.text().strip("&") == answer),
-    )
-    opened.place.importing.open(tmp_path / "a.npy")
-    wait_for(opened, count)
+    shown: list[QMessageBox] = []
+    monkeypatch.setattr(QMessageBox, "exec", lambda box: shown.append(box))
+    for answer, count in (("Cancel", 0), ("Objects", 1), ("Classes", 2)):
+        monkeypatch.setattr(QMessageBox, "clickedButton", lambda box, a=answer: button_of(box, a))
+        opened.place.importing.open(tmp_path / "a.npy")
+        wait_for(opened, count)
+    assert len(shown) == 3
+
+
+def button_of(box: QMessageBox, text: str) -> object:
+    return next(each for each in box.buttons() if each.text().strip("&") == text)
 
 
 def test_shapes_become_objects_where_they_lie(opened: Window) -> None:
