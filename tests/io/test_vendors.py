@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,36 @@ def test_mirax_without_one_of_its_files(glass: np.ndarray, tmp_path: Path, lost:
     (tmp_path / "slide" / lost).unlink()
     words = {"Slidedat.ini": "no folder slide with a file Slidedat.ini beside it"}
     with pytest.raises(SlideError, match=words.get(lost, "kind mirax: copy it again, with all")):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("DIGITIZER_HEIGHT = 96", "images claim to be 99999999 x 128 pixels large"),
+        ("IMAGENUMBER_X = 10", "made of 799999992 images"),
+    ],
+)
+def test_mirax_that_claims_more_than_there_is_memory_for(
+    glass: np.ndarray, tmp_path: Path, key: str, words: str
+) -> None:
+    path, facts = tmp_path / "slide.mrxs", tmp_path / "slide" / "Slidedat.ini"
+    mirax.write_mirax(path, glass, PHOTOS, BUFFER)
+    text = facts.read_text("utf-8")
+    assert key in text
+    facts.write_text(text.replace(key, f"{key.split()[0]} = 99999999"), "utf-8")
+    with pytest.raises(SlideError, match=words):
+        open_slide(path)
+
+
+def test_mirax_whose_index_claims_a_record_of_no_size(glass: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "slide.mrxs"
+    mirax.write_mirax(path, glass, PHOTOS, BUFFER)
+    index = bytearray((tmp_path / "slide" / "Index.dat").read_bytes())
+    record = index.rindex(struct.pack("<4i", 1, 0, 0, 0))
+    struct.pack_into("<i", index, record + 20, -2)
+    (tmp_path / "slide" / "Index.dat").write_bytes(index)
+    with pytest.raises(SlideError, match="a record of its index claims -2 bytes"):
         open_slide(path)
 
 

@@ -23,12 +23,10 @@ from .base import (
 )
 from .chain import tile_sizes
 from .codecs import LARGEST_PIECE
+from .mirax import MIRAX, check_mirax
 from .ranges import LocalFile
 
 SEGMENT = 512
-
-MIRAX = ".mrxs"
-"""Such a file is only a picture of the slide, which lies in a folder of the same name."""
 
 
 HAMAMATSU = "hamamatsu"
@@ -91,6 +89,8 @@ class OpenSlideBackend:
     def _open(self) -> Any:
         import openslide
 
+        if self._path.suffix.lower() == MIRAX:
+            check_mirax(self._path)
         try:
             return openslide.OpenSlide(self._path)
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
