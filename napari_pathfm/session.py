@@ -83,6 +83,12 @@ class Session:
     labels: NDArray[np.uint8] | None = None
     annotations: AnnotationLayer | None = None
 
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be written to the project; empty if it can, or if there is none."""
+        read_only = self.project is not None and self.project.read_only
+        return "the project is open for reading only" if read_only else ""
+
     def show_slide(self, slide: SlideReader | None) -> None:
         """Work on another slide (it joins :attr:`slides` if it is new)."""
         if slide is self.slide:

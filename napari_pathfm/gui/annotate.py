@@ -247,6 +247,8 @@ class EditWindow(QObject):
         if asleep != self._asleep:
             self._asleep = asleep
             layer.visible = not asleep
+        if self._session.refusal:
+            layer.mode, layer.editable = "pan_zoom", False
 
     def _on_active(self, event: Any) -> None:
         if self._asleep and self.layer is not None and event.value is self.layer:
@@ -374,7 +376,9 @@ class EditWindow(QObject):
         self.object_chosen.emit(object_of(code))
 
     def _mode(self, mode: str) -> None:
-        if self.layer is not None:
+        if self._session.refusal:
+            notify.warn(f"Nothing can be painted: {self._session.refusal}.")
+        elif self.layer is not None:
             self._viewer.layers.selection.active = self.layer
             self.layer.mode = mode
 

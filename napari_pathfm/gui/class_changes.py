@@ -50,11 +50,6 @@ class ClassChanges(QObject):
         """The classes as they are."""
         return self._book.now if self._book is not None else Classes(self._session.classes)
 
-    def refusal(self) -> str:
-        """Why the classes cannot be changed; empty if they can."""
-        project = self._session.project
-        return "the project is open for reading only" if project and project.read_only else ""
-
     def change(
         self,
         text: str,
@@ -115,8 +110,8 @@ class ClassChanges(QObject):
             notify.warn(str(error))
             failed()
             return
-        if self.refusal():
-            notify.warn(f"{text}: {self.refusal()}.")
+        if self._session.refusal:
+            notify.warn(f"{text}: {self._session.refusal}.")
             failed()
         elif self._book is None:
             self._session.classes = after.rows

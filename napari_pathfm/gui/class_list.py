@@ -152,7 +152,7 @@ class ClassList(QWidget):
         self._on_project()
 
     def _on_project(self) -> None:
-        why = self._changes.refusal()
+        why = self._session.refusal
         for button in (self.add_button, self.menu_button):
             button.setEnabled(not why)
             button.setToolTip(f"Not now: {why}" if why else "")
@@ -193,7 +193,7 @@ class ClassList(QWidget):
 
     def _on_menu(self, place: QPoint) -> None:
         item = self.list.itemAt(place)
-        if item is not None and not self._changes.refusal():
+        if item is not None and not self._session.refusal:
             self.list.setCurrentItem(item)
             self.menu.popup(self.list.mapToGlobal(place))
 

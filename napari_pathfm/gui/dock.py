@@ -20,6 +20,7 @@ from .map_dock import MapDock
 from .segment_panel import SegmentPanel
 from .slide_panel import SlidePanel
 from .steps import Steps
+from .unsaved import UnsavedBar
 from .view_menu import ViewMenu
 from .workspace import workspace
 
@@ -58,6 +59,7 @@ class PathFMDock(QWidget):
             self.steps.add(title, panel)
         self.magnification = MagnificationBar(place.magnification, session, place.watch)
         self.view_menu = ViewMenu(place)
+        self.unsaved = UnsavedBar(place)
         self.jobs = JobBar(runner)
         column = QVBoxLayout(self)
         top = QHBoxLayout()
@@ -65,6 +67,7 @@ class PathFMDock(QWidget):
         top.addWidget(self.view_menu)
         column.addLayout(top)
         column.addWidget(self.steps, 1)
+        column.addWidget(self.unsaved)
         column.addWidget(self.jobs)
         self.setMinimumWidth(WIDTH)
         self.setAcceptDrops(True)

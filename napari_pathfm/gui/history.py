@@ -84,6 +84,7 @@ class History(QObject):
         self._session, self._runner = session, runner
         self._waiting: deque[Change] = deque()
         self._running: RunningJob | None = None
+        self._held = False
         self.trouble = ""
         self._timer = QTimer(self)
         self._timer.setInterval(RETRY_MS)
@@ -230,10 +231,18 @@ class History(QObject):
         if self._waiting:
             self._work()
 
+    def hold(self, held: bool) -> None:
+        """Write nothing for a while: somebody is reading the whole project."""
+        self._held = held
+        if not held:
+            self.try_again()
+
     def forget(self, changes: Iterable[Change]) -> None:
         """Drop strokes that wait here because they are safe elsewhere, or not wanted any more."""
         for change in changes:
-            if change in self._waiting and not change.busy:
+            if change.busy:
+                change.stroke = None  # should it fail once more, it is told and gone
+            elif change in self._waiting:
                 self._waiting.remove(change)
                 if change.keeping is not None:
                     job = change.keeping.drop_job()
@@ -290,7 +299,7 @@ class History(QObject):
         self._work()
 
     def _work(self) -> None:
-        if self._waiting and not self._waiting[0].busy:
+        if self._waiting and not self._waiting[0].busy and not self._held:
             head = self._waiting[0]
             head.busy = True
             self._running = self._runner.start(

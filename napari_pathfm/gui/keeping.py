@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from ..analysis.save_elsewhere import UnsavedStroke
 from ..core.jobs import Job, Progress
 from ..io.masks import AnnotationLayer, HandStroke
 
@@ -22,6 +23,12 @@ class Keeping:
         self._lock = threading.Lock()
         self._number = 0
         self._over = False
+
+    @property
+    def unsaved(self) -> UnsavedStroke:
+        """The stroke, to be saved elsewhere."""
+        layer = self._layer
+        return UnsavedStroke(layer.slide_id, layer.name, layer.shape, self._stroke, self._kept())
 
     def keep_job(self) -> Job[None]:
         """Keep it now, while others are still being written before it."""

@@ -62,9 +62,8 @@ class LayerSwitch(QWidget):
             self._layers.choose(name)
 
     def _on_add(self) -> None:
-        project = self._session.project
-        if project is not None and project.read_only:
-            notify.warn("A layer cannot be added: the project is open for reading only.")
+        if self._session.refusal:
+            notify.warn(f"A layer cannot be added: {self._session.refusal}.")
             return
         name, given = QInputDialog.getText(
             self, "New annotation layer", "Its name (nuclei, regions, …):"

@@ -19,6 +19,7 @@ from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
 from .class_list import ClassList
+from .follow import follow
 from .history_panel import HistoryPanel
 from .import_bar import ImportBar
 from .importing import Importing
@@ -129,6 +130,10 @@ class SegmentPanel(QWidget):
         )
         self.undo_button = _button("Undo", edits.history.undo, "Ctrl+Z")
         self.redo_button = _button("Redo", edits.history.redo, "Ctrl+Shift+Z")
+        self._hand_tips = {
+            button: button.toolTip()
+            for button in (self.brush_button, self.eraser_button, self.new_button)
+        }
         self.history_button = QPushButton("History")
         self.history_button.setCheckable(True)
         self.history_button.setToolTip("Every step; a click goes back or forth to it")
@@ -147,8 +152,16 @@ class SegmentPanel(QWidget):
         let_keys_through(self.segmenter)
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
+        follow(self, (self._session.events.project, self._on_project))
+        self._on_project()
         self.history_button.toggled.connect(self.history.setVisible)
         self.table.jump.connect(self._edits.show_object)
+
+    def _on_project(self) -> None:
+        why = self._session.refusal
+        for button, tip in self._hand_tips.items():
+            button.setEnabled(not why)
+            button.setToolTip(f"Not now: {why}" if why else tip)
 
     def _on_segmenter(self, name: str) -> None:
         self._prompting.set_segmenter(name)

@@ -34,6 +34,7 @@ from .measure import Measuring
 from .overlays import Overlays
 from .picking import Picker
 from .prompting import Prompting
+from .reopening import Reopening
 from .runner import Runner
 from .sharpen import keep_sharp
 from .side_by_side import SideBySide
@@ -117,6 +118,7 @@ class Workspace(QObject):
         self.edit_window.class_changes.merged.connect(self._on_grid)
         self.beside = Beside(viewer, self.session, self)
         self.masks = AnnotationLayers(self.session, self.runner, self.beside, self)
+        self.reopening = Reopening(self.session, self.runner, self._use, self._enter_quietly, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
         history, active = self.edit_window.history, self.edit_window.active
         self.importing = Importing(viewer, self.session, self.runner, history, active, self)
@@ -146,6 +148,11 @@ class Workspace(QObject):
         """Keep everything in another project from now on."""
         now = self.session.project
         if now is not None and not now.read_only and now.folder.resolve() == folder.resolve():
+            return
+        if self.edit_window.history.unsaved:
+            notify.warn(
+                "Some strokes are not saved yet: save them to another folder, or undo them."
+            )
             return
         try:
             project = _open_or_read(folder)
@@ -242,6 +249,8 @@ class Workspace(QObject):
             if not kept and (old is None or old.read_only):
                 self._keep_labels(project)
             self._on_grid()
+        if session.slide is not None:
+            self.reopening.watch()
 
     def _keep_labels(self, project: Project) -> None:
         # What was labelled before there was a project to keep it goes into a new one.
@@ -259,15 +268,30 @@ class Workspace(QObject):
         if project is None:
             return
         try:
-            if not project.read_only:
-                project.add_slide(slide)
-            known = project.mpp(slide.id)
-            if known not in (None, slide.mpp) and isinstance(slide, SlideReader):
-                self._replace(slide.with_mpp(known))
-                return
-            self.masks.enter(project, slide)
+            self._open_masks(project, slide)
         except ProjectError as error:
             notify.fail("Opening the annotations", error)
+            self.reopening.watch()
+
+    def _open_masks(self, project: Project, slide: Slide) -> None:
+        if not project.read_only:
+            project.add_slide(slide)
+        known = project.mpp(slide.id)
+        if known not in (None, slide.mpp) and isinstance(slide, SlideReader):
+            self._replace(slide.with_mpp(known))
+            return
+        self.masks.enter(project, slide)
+
+    def _enter_quietly(self) -> bool:
+        """Try once more what failed before; whether it worked."""
+        slide, project = self.session.slide, self.session.project
+        if slide is None or project is None:
+            return False
+        try:
+            self._open_masks(project, slide)
+        except ProjectError:
+            return False
+        return True
 
     def _replace(self, slide: SlideReader) -> None:
         session = self.session

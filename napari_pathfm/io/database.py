@@ -97,6 +97,21 @@ class Database:
         """Run one statement for many rows inside a :meth:`transaction`, streamed."""
         self._connection.executemany(sql, values)
 
+    def copy_to(self, path: Path) -> None:
+        """Write the database as it is now to a new file; nothing is changed in this one.
+
+        Raises
+        ------
+        ProjectError
+            The disk of the new file is full, ...
+        """
+        with self._lock, explained(f"The project cannot be copied to {path.parent}"):
+            copy = _connect(path)
+            try:
+                self._connection.backup(copy)
+            finally:
+                copy.close()
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

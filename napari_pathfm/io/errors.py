@@ -37,7 +37,10 @@ _SQLITE_REMEDIES = {
     "is locked": _BUSY,
     "not a database": _BROKEN,
     "malformed": _BROKEN,
-    "disk i/o error": "the disk could not be read or written; check it and try again",
+    "disk i/o error": (
+        "the disk could not be read or written; check that it is there and has space left, and "
+        "try again"
+    ),
 }
 
 

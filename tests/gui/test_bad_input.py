@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_pathfm.core.edits import AnnotationClass
+from napari_pathfm.gui import unsaved
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.reader import open_slide
@@ -198,6 +201,107 @@ def test_a_full_disk_loses_no_stroke_and_no_tile(
     assert ids[110, 0] == ids[10, 0]
     window.dock.embed.embed_button.click()
     driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)
+
+
+def paint_on_a_full_disk(window: Window) -> None:
+    """Two strokes that cannot be written."""
+    window.dock.segment.brush_button.click()
+    scale = window.session.slide.mpp
+    window.place.jump(1000, 1000, 150)
+    for x in (950, 1030):
+        window.driver.drag((1000 * scale, x * scale), (1000 * scale, (x + 40) * scale))
+    bar = window.dock.unsaved
+    window.driver.wait(lambda: bar.count == 2, "two unsaved strokes", 30)
+    assert "2 strokes are not saved" in bar.label.text()
+    assert "space" in bar.label.text()
+
+
+def test_what_cannot_be_saved_is_saved_elsewhere(
+    window: Window, synthetic: Path, tiny_disk: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tiny_disk / "project")
+    store, session = window.session.annotations, window.session
+    store.commit(store.paint_edit(0, 0, np.full((90, 90), 77, np.uint32), None, "one"))
+    bar = window.dock.unsaved
+    assert not bar.isVisible()
+    fill(tiny_disk)
+    paint_on_a_full_disk(window)
+    assert not bar.isHidden()
+    window.place.open_project(tmp_path / "other")
+    window.heard("not saved yet")
+    assert session.annotations is store
+    bar.save_to(tmp_path / "safe")
+    window.heard("Saved in", "safe")
+    window.driver.wait(lambda: session.annotations is not store, "the copy", 30)
+    assert session.project.folder == tmp_path / "safe"
+    assert len(session.annotations.objects) == 2
+    assert [step.text for step in session.annotations.history()] == ["one", "paint", "paint"]
+    assert bar.isHidden()
+    window.place.edit_window.refill()
+    assert window.place.edit_window.layer.data.any()
+
+
+def test_closing_with_something_unsaved_asks(
+    window: Window, synthetic: Path, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.open(synthetic, tiny_disk / "project")
+    fill(tiny_disk)
+    paint_on_a_full_disk(window)
+    answers, asked = ["stay", "lose"], []
+    monkeypatch.setattr(
+        unsaved, "ask_at_the_end", lambda _, count: asked.append(count) or answers.pop(0)
+    )
+    main = window.viewer.window._qt_window
+    event = QCloseEvent()
+    QApplication.sendEvent(main, event)
+    assert not event.isAccepted()
+    assert window.dock.unsaved.count == 2
+    assert not window.dock.unsaved._guard.eventFilter(main, QCloseEvent()), "it may close now"
+    assert asked == [2, 2]
+    assert window.dock.unsaved.count == 0
+
+
+def test_a_project_is_written_again_when_its_disk_has_space_again(
+    window: Window, synthetic: Path, tiny_disk: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tiny_disk / "project")
+    window.place.open_project(tmp_path / "other")
+    filler = fill(tiny_disk)
+    window.place.reopening._timer.setInterval(200)
+    window.place.open_project(tiny_disk / "project")
+    window.heard("not kept", "disk")
+    session, panel = window.session, window.dock.segment
+    assert session.project.read_only
+    assert not panel.brush_button.isEnabled()
+    assert "reading only" in panel.brush_button.toolTip()
+    assert not panel.classes.add_button.isEnabled()
+    assert window.place.edit_window.layer.mode == "pan_zoom"
+    window.driver.press_key("D")
+    window.heard("Nothing can be painted", "reading only")
+    assert not window.place.edit_window.layer.editable
+    window.driver.idle(0.5)
+    assert session.project.read_only
+    filler.unlink()
+    window.heard("can be written again")
+    assert not session.project.read_only
+    assert panel.brush_button.isEnabled()
+    window.driver.press_key("D")
+    assert window.place.edit_window.layer.mode == "paint"
+    assert not window.place.reopening._timer.isActive()
+
+
+def test_annotations_are_opened_when_the_disk_has_space_again(
+    window: Window, synthetic: Path, tiny_disk: Path
+) -> None:
+    window.place.open_project(tiny_disk / "project")
+    filler = fill(tiny_disk)
+    window.place.reopening._timer.setInterval(200)
+    window.place.open(synthetic)
+    window.heard("Opening the annotations", "space")
+    assert window.session.annotations is None
+    filler.unlink()
+    window.driver.wait(lambda: window.session.annotations is not None, "the annotations", 30)
+    assert not window.place.reopening._timer.isActive()
 
 
 def test_a_slide_on_a_read_only_medium_is_looked_at_and_labelled(
