@@ -28,6 +28,7 @@ from ..io.project import Project
 from ..session import Session
 from .active import ActiveClass
 from .class_changes import ClassChanges
+from .class_counts import COUNT, ClassCounts, Counted
 from .class_dialog import ClassDialog
 from .follow import follow
 from .keys import let_keys_through
@@ -76,9 +77,11 @@ class ClassList(QWidget):
         self._changes, self._runner = changes, runner
         self._shown: tuple[AnnotationClass, ...] = ()
         self.dialog: ClassDialog | None = None
+        self.counts = ClassCounts(session, runner, self)
         self.list = _Rows()
         self.list.setMaximumHeight(120)
         self.list.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
+        self.list.setItemDelegate(Counted(self.list))
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.setToolTip(
             "The next object gets the chosen class; its digit chooses it, too. Double-click to "
@@ -147,6 +150,7 @@ class ClassList(QWidget):
         if delegate is not None:
             delegate.closeEditor.connect(self._on_edited)
         self._active.changed.connect(self._on_active)
+        self.counts.counted.connect(self._show_counts)
         follow(self, (self._session.events.project, self._on_project))
         let_keys_through(self.list)
         self._on_project()
@@ -176,10 +180,20 @@ class ClassList(QWidget):
             if one.id == self._active.id:
                 self.list.setCurrentRow(place)
         self.list.blockSignals(False)
+        self._show_counts()
         some = bool(self._session.classes)
         for action in (self.rename_action, self.color_action, self.delete_action):
             action.setEnabled(some)
         self.merge_action.setEnabled(len(self._session.classes) > 1)
+
+    def _show_counts(self) -> None:
+        self.list.blockSignals(True)
+        for row in range(self.list.count()):
+            item = self.list.item(row)
+            if item is not None and item.data(ID) != NEW:
+                item.setData(COUNT, self.counts.text(int(item.data(ID))))
+                item.setToolTip(self.counts.tip(int(item.data(ID))))
+        self.list.blockSignals(False)
 
     def _on_row(self, row: int) -> None:
         if 0 <= row < len(self._session.classes):

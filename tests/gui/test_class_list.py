@@ -9,6 +9,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLineEdit
 
 from napari_pathfm.core.edits import ObjectRow
+from napari_pathfm.gui.class_counts import COUNT
 from napari_pathfm.gui.class_list import ClassList
 from napari_pathfm.gui.label_codes import code_of
 from napari_pathfm.io.masks import AnnotationLayer
@@ -116,3 +117,21 @@ def test_a_name_that_is_taken_is_refused(
     classes.add(" ")
     assert told == ["a class needs a name of its own: type another one"] * 2
     assert not stage.store.history()
+
+
+def test_each_class_says_how_much_of_it_there_is(
+    stage: Stage, classes: ClassList, wait: Wait
+) -> None:
+    def lines() -> list[str]:
+        return [classes.list.item(row).data(COUNT) for row in range(classes.list.count())]
+
+    wait(lambda: lines() == ["0", "0"])
+    square(stage.store, 1, 1)
+    square(stage.store, 2, 1, 900)
+    wait(lambda: lines() == ["2", "0"])
+    tip = classes.list.item(0).toolTip()
+    assert tip == f"2 objects, {2 * 50 * 50 * 0.25:,.0f} µm² in this layer"
+    stage.project.class_book.change("merge", lambda now: now.without(1, 2))
+    wait(lambda: lines() == ["2"])
+    stage.session.annotations = None
+    assert lines() == [""]
