@@ -36,7 +36,7 @@ KEY = FeatureKey("vit", "cls", "ab12", "224 bicubic")
 GRID = make_grid("ab", (Level((60_000, 60_000), 1.0, (256, 256)),), 0.5, TileSpec())
 BATCH, DIM = 16, 8
 CLASSES = tuple(AnnotationClass(n, f"class {n}", "#808080") for n in (1, 2, 3))
-IMPORTED = 200
+IMPORTED = 100
 """Objects of an import."""
 
 PAINT, IMPORT, CLASSIFY, UNDO = range(4)
@@ -61,10 +61,11 @@ def kind(act: int) -> int:
 def outlines(act: int) -> list[tuple[int, int, int, int]]:
     """Rectangles of the `act`-th act, an import: y, x, height, width."""
     rng = random.Random(-act)
+    top, left = rng.randrange(-50, SHAPE[0] - 900), rng.randrange(-50, SHAPE[1] - 900)
     return [
         (
-            rng.randrange(-50, SHAPE[0] - 1),
-            rng.randrange(-50, SHAPE[1] - 1),
+            top + rng.randrange(800),
+            left + rng.randrange(800),
             rng.randrange(60, 300),
             rng.randrange(60, 300),
         )
