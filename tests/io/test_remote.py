@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from napari_pathfm.core.slide import SlideError
 from napari_pathfm.io.backends.remote import RemotePath, slide_path
+from napari_pathfm.io.cache import shared_cache
 from napari_pathfm.io.reader import open_slide
 
 Write = Callable[..., list[np.ndarray]]
@@ -62,17 +65,24 @@ class Files(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answer on loopback; the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
     """Address of `tmp_path`, and the sizes of all that was sent."""
     sent: list[int] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, folder=tmp_path, sent=sent))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", sent
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with serving(partial(Files, folder=tmp_path, sent=sent)) as address:
+        yield address, sent
 
 
 def test_a_slide_is_read_in_parts(
@@ -131,6 +141,70 @@ def test_a_server_that_goes_away(write_slide: Write, tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="y 896, x 896"):
         slide.read(0, 896, 896, 4, 4)
     slide.close()
+
+
+class Bucket(Files):
+    """Speaks as much of S3 as reading an object takes, and notes who asked."""
+
+    who: ClassVar[set[str]] = set()
+
+    def answer(self, body: bool) -> None:
+        self.who.add((self.headers.get("Authorization") or "anybody").split()[0])
+        super().answer(body)
+
+    def end_headers(self) -> None:
+        self.send_header("ETag", '"drawn"')
+        self.send_header("Last-Modified", "Sat, 21 Nov 2026 16:00:00 GMT")
+        super().end_headers()
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Make a bucket of `tmp_path`; the sizes of all that was sent."""
+    s3fs = pytest.importorskip("s3fs", reason="s3:// needs the package s3fs")
+    sent: list[int] = []
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with serving(partial(Bucket, folder=tmp_path, sent=sent)) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3fs.S3FileSystem.clear_instance_cache()
+        Bucket.who.clear()
+        yield sent
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_slide_in_a_bucket_is_read_in_parts(
+    write_slide: Write,
+    tmp_path: Path,
+    bucket: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: bool,
+) -> None:
+    if keys:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "drawn")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    path = tmp_path / "slide.tif"
+    write_slide(path, shapes=((2400, 2500), (600, 625)), compression=None)
+    with open_slide(path) as local:
+        expected = local.read(0, 2000, 1900, 300, 400)
+        facts = local.levels, local.mpp, local.id
+    shared_cache().clear()
+    with open_slide("s3://bucket/slide.tif") as slide:
+        assert (slide.levels, slide.mpp, slide.id) == facts
+        np.testing.assert_array_equal(slide.read(0, 2000, 1900, 300, 400), expected)
+    assert sum(bucket) < path.stat().st_size / 4
+    assert Bucket.who == {"AWS4-HMAC-SHA256" if keys else "anybody"}
+
+
+def test_what_a_bucket_does_not_give_is_told(bucket: list[int]) -> None:
+    with pytest.raises(SlideError, match=r"no file s3://bucket/absent.tif, or you may not"):
+        open_slide("s3://bucket/absent.tif")
+    with pytest.raises(SlideError, match=r"s3://bucket/secret/slide.tif cannot be read .*rights"):
+        open_slide("s3://bucket/secret/slide.tif")
 
 
 def test_s3_names_the_package_it_needs() -> None:

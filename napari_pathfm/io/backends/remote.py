@@ -43,8 +43,25 @@ def slide_path(place: str | Path) -> Path:
 
 
 def storage_options(path: Path) -> dict[str, Any]:
-    """Return what fsspec has to be told to read little at once; nothing for a local file."""
-    return {"block_size": BLOCK} if str(path).lower().startswith("http") else {}
+    """Return what fsspec has to be told to read little at once; nothing for a local file.
+
+    Where this computer has no keys for S3, buckets are read as anybody may read them.
+    """
+    if not isinstance(path, RemotePath):
+        return {}
+    if _is_s3(path):
+        return {"default_block_size": BLOCK, "anon": not _has_keys()}
+    return {"block_size": BLOCK}
+
+
+def _is_s3(path: Path) -> bool:
+    return str(path).lower().startswith("s3:")
+
+
+def _has_keys() -> bool:
+    import botocore.session
+
+    return botocore.session.get_session().get_credentials() is not None
 
 
 class RemoteFile:
@@ -93,12 +110,10 @@ def network_errors(path: Path) -> Iterator[None]:
     if not isinstance(path, RemotePath):
         yield
         return
-    import aiohttp
-
     try:
         yield
     except ImportError as error:
-        missing = "s3fs" if str(path).lower().startswith("s3:") else "aiohttp"
+        missing = "s3fs" if _is_s3(path) else "aiohttp"
         raise RemoteSlideError(
             f"{path} needs the package {missing}: install it with “pip install {missing}”."
         ) from error
@@ -106,7 +121,17 @@ def network_errors(path: Path) -> Iterator[None]:
         raise RemoteSlideError(
             f"There is no file {path}, or you may not read it. Check the address and your rights."
         ) from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except _failures(path) as error:
         raise RemoteSlideError(
             f"{path} cannot be read ({error}). Check the address, your rights and the network."
         ) from error
+
+
+def _failures(path: Path) -> tuple[type[Exception], ...]:
+    import aiohttp
+
+    if not _is_s3(path):
+        return aiohttp.ClientError, OSError  # a TimeoutError is one
+    import botocore.exceptions as s3
+
+    return aiohttp.ClientError, OSError, s3.BotoCoreError, s3.ClientError
