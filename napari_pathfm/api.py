@@ -347,14 +347,16 @@ def import_objects(
     """
     from .analysis.import_objects import import_job, read_objects
     from .io.masks import AnnotationLayer
+    from .io.project import Project
 
-    path = Path(path)
-    drawing = run(read_objects(path, slide.levels, values), report)
-    with closing(drawing), _at(project) as opened:
-        if not opened.read_only:
-            opened.add_slide(slide)
-        opened_layer = AnnotationLayer.open(opened, slide.id, layer, slide.levels[0].shape)
-        return run(import_job(opened_layer, drawing, opened.class_book, path.name), report)
+    with ExitStack() as stack:
+        if not isinstance(project, Project):
+            project = stack.enter_context(Project.open(project))
+        project.add_slide(slide)
+        drawing = run(read_objects(Path(path), slide.levels, values), report)
+        stack.enter_context(closing(drawing))
+        opened = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
+        return run(import_job(opened, drawing, project.class_book, Path(path).name), report)
 
 
 def export(

@@ -120,10 +120,15 @@ class Importing(QObject):
         chosen.visible = False  # the objects lie where it is
 
     def _ready(self) -> bool:
+        project = self._session.project
         if self._session.slide is None:
             notify.tell("Open the slide first that the objects belong to; then import them.")
-        elif self._session.annotations is None or self._session.project is None:
+        elif self._session.annotations is None or project is None:
             notify.tell("Choose a project folder first: imported objects are kept in a project.")
+        elif project.read_only:
+            notify.tell(
+                "This project is read only: to import objects, choose another folder in step 1."
+            )
         else:
             return True
         return False

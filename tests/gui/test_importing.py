@@ -18,6 +18,7 @@ from napari_pathfm.core.jobs import Job, Progress
 from napari_pathfm.gui import layer_context
 from napari_pathfm.gui.commands import import_objects, shapes_to_objects
 from napari_pathfm.gui.view import to_data
+from napari_pathfm.io.project import Project
 
 from .window import Window
 
@@ -115,6 +116,16 @@ def test_without_a_slide_the_user_is_told(window: Window, tmp_path: Path) -> Non
     import_objects(window.viewer)
     shapes_to_objects(window.viewer)
     window.heard("Choose a layer of shapes")
+
+
+def test_a_project_that_is_read_only_takes_none(
+    opened: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "read_only", True)
+        drop(opened, outlines(tmp_path / "a.geojson"))
+        opened.heard("read only", "choose another folder")
+    assert not opened.place.runner.busy(f"import {tmp_path / 'a.geojson'}")
 
 
 def test_a_broken_file_is_said(opened: Window, tmp_path: Path) -> None:
