@@ -2,8 +2,9 @@
 
 All sides read the same tiles of 224 px of level 0, in the same order, with the same number of
 threads, each thread taking neighbours. The bare decoder reads and decodes each segment that these
-tiles touch once, and puts nothing together. TiffSlide may return arrays and OpenSlide its own
-RGBA image, which is the least that each can do.
+tiles touch once, into memory that imagecodecs allocates (chance aligns it well or badly for the
+codec, see ``io/memory.py``), and puts nothing together. TiffSlide may return arrays and OpenSlide
+its own RGBA image, which is the least that each can do.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def in_reach(height: int, width: int) -> RGB:
     """Return memory for a segment that will be read as soon as it is decoded.
 
     Where memory is aligned to 32 bytes, libjpeg-turbo writes past the processor's cache, and
-    decoding takes half as long again.
+    decoding takes up to two thirds longer.
     """
     count = height * width * 3
     memory = np.empty(count + 32, np.uint8)
