@@ -156,11 +156,35 @@ def test_plain_images_are_held_in_memory(picture: Draw, tmp_path: Path) -> None:
         backend.segment(0, 0, 0)
 
 
-def test_png_opens(picture: Draw, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "away"),
+    [
+        ("image.png", {}, 0),
+        ("image.jpg", {"quality": 95, "subsampling": 0}, 16),
+        ("image.tif", {}, 0),
+        ("packed.tif", {"compression": "tiff_lzw"}, 0),
+        ("image.bmp", {}, 0),
+    ],
+)
+def test_ordinary_images_open(
+    picture: Draw, tmp_path: Path, name: str, options: dict[str, object], away: int
+) -> None:
     pixels = picture(300, 200)
-    Image.fromarray(pixels).save(tmp_path / "image.png")
-    with open_slide(tmp_path / "image.png") as slide:
-        np.testing.assert_array_equal(slide.read(0, 0, 0, 300, 200), pixels)
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    with open_slide(tmp_path / name) as slide:
+        assert [level.shape for level in slide.levels] == [(300, 200)]
+        assert slide.mpp is None
+        assert np.abs(slide.read(0, 0, 0, 300, 200).astype(int) - pixels).max() <= away
+
+
+def test_palettes_and_grey_open(picture: Draw, tmp_path: Path) -> None:
+    image = Image.fromarray(picture(300, 200))
+    for mode in ("P", "L"):
+        path = tmp_path / f"{mode}.png"
+        image.convert(mode).save(path)
+        with open_slide(path) as slide:
+            shown = np.asarray(image.convert(mode).convert("RGB"))
+            np.testing.assert_array_equal(slide.read(0, 0, 0, 300, 200), shown)
 
 
 def test_files_that_are_no_slides(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tifffile
 
 from napari_pathfm.io.reader import open_slide
 
+from .vendors import aperio
 from .vendors.hamamatsu import restart_places, with_restart_markers
 
 Draw = Callable[..., np.ndarray]
@@ -100,6 +101,36 @@ def test_philips_levels_without_their_padding(picture: Draw, tmp_path: Path) -> 
             theirs = np.asarray(other.read_region((0, 0), level, (width, height)).convert("RGB"))
             ours = slide.read(level, 0, 0, height, width).astype(int)
             assert np.abs(ours - theirs).max() <= 2
+
+
+APERIO = {"JPEG": aperio.JPEG, "YCbCr": aperio.JPEG2000_YCBCR, "RGB": aperio.JPEG2000_RGB}
+
+
+@pytest.mark.parametrize("compression", APERIO)
+def test_aperio_as_jpeg_and_as_jpeg_2000(picture: Draw, tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "slide.svs"
+    levels = [picture(1000, 1300), picture(250, 325)]
+    scans = {
+        "thumbnail": picture(200, 260, seed=1),
+        "label": picture(100, 80, seed=2),
+        "macro": picture(90, 240, seed=3),
+    }
+    aperio.write_svs(path, levels, scans, APERIO[compression])
+    other = openslide.OpenSlide(path)
+    assert other.properties["openslide.vendor"] == "aperio"
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx(aperio.MPP)
+        assert slide.properties["aperio.AppMag"] == "20"
+        assert [level.shape for level in slide.levels] == [(1000, 1300), (250, 325)]
+        for number, drawn in enumerate(levels):
+            height, width, _ = drawn.shape
+            theirs = other.read_region((0, 0), number, (width, height)).convert("RGB")
+            ours = slide.read(number, 0, 0, height, width).astype(int)
+            assert np.abs(ours - np.asarray(theirs)).max() <= 2
+            assert np.abs(ours - drawn).mean() < 4
+        assert set(slide.associated_images) == set(scans)
+        for name, scan in scans.items():
+            np.testing.assert_array_equal(slide.associated(name), scan)
 
 
 @pytest.mark.real
