@@ -64,6 +64,7 @@ class LabelDrawing:
         self._image, self._scale, self._shape = image, scale, shape
         self._numbering = numbering
         self._tile = functools.lru_cache(KEPT_TILES)(self._numbers)
+        self._rows, self._cols = (self._below_chunks(axis) for axis in (0, 1))
         rows, cols = (-(-side // TILE) for side in scale.shape)
         self._occupied = np.zeros((rows, cols), bool)
         self.objects: DrawnObjects
@@ -90,30 +91,31 @@ class LabelDrawing:
 
     def close(self) -> None:
         """See :meth:`Drawing.close`."""
+        self._tile.cache_clear()  # it knows this object: only garbage collection would end it
         self._image.close()
 
     def _chunk_places(self) -> list[Place]:
         """Chunks with something in the tiles below them, in the order of these tiles."""
         found = []
-        for row in range(-(-self._shape[0] // CHUNK)):
-            rows = self._tiles(self._pixels(row, 0))
-            for col in range(-(-self._shape[1] // CHUNK)):
-                cols = self._tiles(self._pixels(col, 1))
+        for row, ys in enumerate(self._rows):
+            for col, xs in enumerate(self._cols):
+                rows, cols = self._tiles(ys), self._tiles(xs)
                 if self._occupied[rows, cols].any():
                     found.append((rows.start, cols.start, row, col))
         return [(row, col) for _, _, row, col in sorted(found)]
 
-    @functools.lru_cache(2048)  # noqa: B019 - goes with the drawing
-    def _pixels(self, number: int, axis: int) -> NDArray[np.int64]:
-        stop = min((number + 1) * CHUNK, self._shape[axis])
-        return self._scale.pixels(number * CHUNK, stop, axis)
+    def _below_chunks(self, axis: int) -> list[NDArray[np.int64]]:
+        """Pixels of the image below those of each row (0) or column (1) of chunks."""
+        side = self._shape[axis]
+        starts = range(0, side, CHUNK)
+        return [self._scale.pixels(at, min(at + CHUNK, side), axis) for at in starts]
 
     @staticmethod
     def _tiles(pixels: NDArray[np.int64]) -> slice:
         return slice(int(pixels[0]) // TILE, int(pixels[-1]) // TILE + 1)
 
     def _draw(self, row: int, col: int) -> NDArray[np.uint32]:
-        ys, xs = self._pixels(row, 0), self._pixels(col, 1)
+        ys, xs = self._rows[row], self._cols[col]
         y, x = int(ys[0]), int(xs[0])
         # Beyond the image's last pixel there is nothing.
         window = np.zeros((int(ys[-1]) - y + 1, int(xs[-1]) - x + 1), np.uint32)

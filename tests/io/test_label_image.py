@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_pathfm.io.interop import label_image
 from napari_pathfm.io.interop.label_image import LabelFacts, is_image, open_labels
+from napari_pathfm.io.interop.label_tiff import LabelTiff
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 
@@ -294,3 +295,17 @@ def test_a_piece_too_large_to_decode(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in ("a.tif", "a.png"):
         with pytest.raises(ValueError, match="in parts"):
             open_labels(tmp_path / name)
+
+
+def test_a_closed_file_lets_go_of_its_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, labels("uint16"), tile=(64, 64), compression="zlib")
+    image = open_labels(path)
+    assert isinstance(image, LabelTiff)
+    image.read(0, 0, 0, 300, 421)
+    (level,) = image._levels
+    assert level._segment.cache_info().currsize == 35
+    image.close()
+    assert level._segment.cache_info().currsize == 0
+    with pytest.raises(ValueError, match="closed"):
+        image.read(0, 0, 0, 5, 5)

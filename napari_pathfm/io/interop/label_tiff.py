@@ -59,6 +59,8 @@ class LabelTiff:
 
     def close(self) -> None:
         """See :meth:`LabelImage.close`."""
+        for level in self._levels:
+            level.forget()
         self._file, self._levels = None, []
 
 
@@ -83,6 +85,7 @@ class _Level:
                 "in tiles"
             )
         self._decode = page_decoder(page)
+        # Holds this object as well: only garbage collection would end it.
         self._segment = functools.lru_cache(max(1, CACHE_BYTES // size))(self._decoded)
 
     def read(self, file: LocalFile, y: int, x: int, height: int, width: int) -> Values:
@@ -100,6 +103,12 @@ class _Level:
                 piece = part[a - top : y + height - top, b - left : x + width - left]
                 out[a - y : a - y + piece.shape[0], b - x : b - x + piece.shape[1]] = piece
         return out
+
+    def forget(self) -> None:
+        """Let go of what is decoded."""
+        if self._mapped is None:
+            self._segment.cache_clear()
+        self._mapped = None
 
     def _decoded(self, file: LocalFile, index: int) -> NDArray[Any] | None:
         if not self._counts[index]:
