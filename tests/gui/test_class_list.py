@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from napari_pathfm.gui.label_codes import code_of
 from napari_pathfm.io.masks import AnnotationLayer
 
 from .stage import Stage
+from .window import Window
 
 Wait = Callable[[Callable[[], bool]], None]
 
@@ -135,3 +137,21 @@ def test_each_class_says_how_much_of_it_there_is(
     wait(lambda: lines() == ["2"])
     stage.session.annotations = None
     assert lines() == [""]
+
+
+def test_labelled_tiles_follow_a_merge_and_its_undo(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    window.find_tiles()
+    session, driver = window.session, window.driver
+    first, second = session.classes[0].id, session.classes[1].id
+    session.select(np.array([1, 2]))
+    box = window.dock.explore.labels
+    box.class_box.setCurrentIndex(box.class_box.findData(first))
+    box.label_selection()
+    assert session.labels[[1, 2]].tolist() == [first, first]
+    window.dock.segment.classes.remove(first, second)
+    driver.wait(lambda: session.labels[1] == second, "the other class", 20)
+    window.place.edit_window.history.undo()
+    driver.wait(lambda: session.labels[1] == first, "the class as before", 20)

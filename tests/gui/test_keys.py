@@ -100,4 +100,6 @@ def test_tab_leads_through_the_object_table(segmenting: Window) -> None:
     table = segmenting.dock.segment.table
     table.view.setFocus()
     QTest.keyClick(table.view, Qt.Key.Key_Tab)
+    assert focused() is table.all_button
+    QTest.keyClick(table.all_button, Qt.Key.Key_Tab)
     assert focused() is table.class_button

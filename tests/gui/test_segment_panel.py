@@ -115,3 +115,7 @@ def test_a_window_without_a_slide_has_no_layers_of_ours(
     for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):
         button.click()
     assert not viewer.layers
+
+
+def test_nothing_of_the_panel_is_cut_off_beside_the_scroll_bar(panel: SegmentPanel) -> None:
+    assert panel.minimumSizeHint().width() <= 334, "what the dock leaves of its width"
