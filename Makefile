@@ -41,6 +41,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.importing --json
 	.ci/window $(BIN)/python -m benchmarks.stalls --json
 	.ci/window $(BIN)/python -m benchmarks.painting --json
+	.ci/window $(BIN)/python -m benchmarks.objects --json
 	.ci/window $(BIN)/python -m benchmarks.viewing --json
 
 screenshots: $(READY)

@@ -15,6 +15,7 @@ from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 
 from ..core.edits import AnnotationClass
+from ..core.objects import distinct
 
 BASE = 1000
 """The last three digits are the class."""
@@ -24,6 +25,9 @@ HIGHLIGHT = 999
 
 TABLE = 16
 """Numbers up to so many times as many as there are runs of pixels are looked up in a table."""
+
+PIECE = 1 << 16
+"""Pixels that are written at once."""
 
 UNCLASSIFIED = "#9e9e9e"
 POINTED_OUT = "#ffff66"
@@ -66,9 +70,21 @@ def encode(
     present = _distinct(numbers)
     codes = np.zeros(len(present) + 1, np.int64)
     codes[1:] = present.astype(np.int64) * BASE + classes_of(present)
-    # Each run of pixels is looked up once and then repeated: that is written straight through.
-    at = np.where(numbers > 0, _places(present, numbers) + 1, 0)
-    return codes[at].repeat(np.diff(starts, append=ids.size)).reshape(ids.shape)
+    of_runs = codes[np.where(numbers > 0, _places(present, numbers) + 1, 0)]
+    return _repeated(of_runs, starts, ids.size).reshape(ids.shape)
+
+
+def _repeated(codes: NDArray[np.int64], starts: NDArray[np.intp], size: int) -> NDArray[np.int64]:
+    """Repeat each code from its start to the next one's."""
+    out = np.empty(size, np.int64)
+    # Piece by piece, so that what numpy makes in between stays in the processor's cache.
+    for begin in range(0, size, PIECE):
+        end = min(begin + PIECE, size)
+        first, last = np.searchsorted(starts, (begin, end))
+        first -= first == len(starts) or starts[first] > begin
+        edges = np.r_[begin, starts[first + 1 : last], end]
+        out[begin:end] = codes[first:last].repeat(np.diff(edges))
+    return out
 
 
 def objects_in(ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -86,7 +102,7 @@ def _runs(ids: NDArray[np.uint32]) -> NDArray[np.intp]:
 def _distinct(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
     largest = int(numbers.max(initial=0))
     if largest >= TABLE * len(numbers):
-        present = np.unique(numbers)
+        present = distinct(numbers)
         return present[present > 0]
     seen = np.zeros(largest + 1, bool)
     seen[numbers] = True

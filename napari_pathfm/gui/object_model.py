@@ -19,6 +19,7 @@ from qtpy.QtGui import QColor
 
 from ..analysis.find_objects import COLUMNS, HOW, Found
 from ..core.edits import AnnotationClass, ObjectRow
+from ..core.objects import distinct
 from ..io.objects import NO_OBJECTS, ObjectTable
 
 RANGES = 1000
@@ -81,7 +82,7 @@ class ObjectModel(QAbstractTableModel):
         """Objects of the selected rows; not a row at a time, for all may be selected."""
         ranges = [selection[place] for place in range(len(selection))]
         parts = [self._ids[one.top() : one.bottom() + 1] for one in ranges]
-        return np.unique(np.concatenate([np.zeros(0, np.uint32), *parts]))
+        return distinct(np.concatenate([np.zeros(0, np.uint32), *parts]))
 
     def selection_of(self, ids: NDArray[np.uint32]) -> QItemSelection:
         """Selection of the rows of some objects; empty if they lie too far apart."""

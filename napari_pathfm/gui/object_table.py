@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, QTimer, Signal
+from qtpy.QtCore import (
+    QAbstractItemModel,
+    QItemSelectionModel,
+    QModelIndex,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -36,7 +43,9 @@ SETTLE_MS = 150
 """Rows are looked for again when the layer has rested so long."""
 
 
-class _Rows(QTableView):
+class ObjectView(QTableView):
+    """The rows, fluent with a million of them."""
+
     delete_pressed = Signal()
 
     def __init__(self) -> None:
@@ -52,7 +61,15 @@ class _Rows(QTableView):
             rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
             rows.hide()  # the number of an object is in its first column
             columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            columns.setResizeContentsPrecision(0)  # what is seen; else a thousand rows are asked
+            # A few rows are measured; with none given, a view that is hidden measures all.
+            columns.setResizeContentsPrecision(30)
+
+    def setModel(self, model: QAbstractItemModel | None) -> None:
+        super().setModel(model)
+        columns = self.horizontalHeader()
+        if columns is not None:
+            # A head that shows whether its column is selected asks all rows of it, each in Python.
+            columns.setSelectionModel(QItemSelectionModel(model, self))
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event is not None and event.key() == Qt.Key.Key_Delete:
@@ -92,7 +109,7 @@ class ObjectTable(QWidget):
         self._order = ("id", False)
         self.filter = ObjectFilter(session)
         self.model = ObjectModel()
-        self.view = _Rows()
+        self.view = ObjectView()
         self.view.setModel(self.model)
         self.view.setSortingEnabled(True)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)

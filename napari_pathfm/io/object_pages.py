@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.objects import NO_ROWS, RowChanges, Rows
+from ..core.objects import NO_ROWS, RowChanges, Rows, distinct, find
 from .database import Database
 from .row_blobs import pack, unpack
 
@@ -43,18 +43,28 @@ def changed_pages(
         Rows of a page before, by its number; what is missing is empty.
     changes : RowChanges
     """
-    ids, after = changes.ids, changes.after
-    new_ids = after.ids
-    for number, part in pages_of(ids):
-        edges = np.array([number, number + 1], np.int64) << PAGE_BITS
-        start, stop = np.searchsorted(new_ids, edges)
-        new, old = after.rows[start:stop], page.get(number)
-        if old is not None:
-            kept = old[~np.isin(old["id"], ids[part], assume_unique=True)]
-            if len(kept):
-                new = np.concatenate([kept, new])
-                new = new[np.argsort(new["id"], kind="stable")]
+    ids, rows = changes.ids, changes.after.rows
+    parts = list(pages_of(ids))
+    numbers = np.array([number for number, _ in parts], np.uint32)
+    pages = changes.after.ids >> PAGE_BITS
+    starts = np.searchsorted(pages, numbers).tolist()
+    stops = np.searchsorted(pages, numbers, side="right").tolist()
+    for (number, part), start, stop in zip(parts, starts, stops, strict=True):
+        old = page.get(number)
+        new = rows[start:stop] if old is None else _changed(old, ids[part], rows[start:stop])
         yield number, new if len(new) else None
+
+
+def _changed(old: Rows, ids: NDArray[np.uint32], new: Rows) -> Rows:
+    """A page in which the objects `ids` are replaced by `new`, those of them that are left."""
+    at, known = find(old, new["id"])
+    if known.all() and len(new) == len(ids):
+        rows = old.copy()
+        rows[at] = new
+        return rows
+    kept = old[~np.isin(old["id"], ids, assume_unique=True)]
+    rows = np.concatenate([kept, new])
+    return rows[np.argsort(rows["id"], kind="stable")]
 
 
 class ObjectPages(Mapping[int, Rows]):
@@ -127,7 +137,8 @@ class PromptTexts:
 
     def keep(self, changes: RowChanges) -> None:
         """Keep the texts of new rows; inside a transaction."""
-        keys = np.setdiff1d(changes.after.rows["prompts"], changes.before.rows["prompts"])
+        new, old = (distinct(side.rows["prompts"]) for side in (changes.after, changes.before))
+        keys = np.setdiff1d(new, old, assume_unique=True)
         self._database.execute_many(
             "INSERT OR IGNORE INTO prompts VALUES (?, ?)",
             ((key, changes.after.texts(key)) for key in keys.tolist() if key),

@@ -22,10 +22,14 @@ from ..core.objects import (
     RowChanges,
     Rows,
     Texts,
+    distinct,
     find,
     row_of,
 )
 from .object_pages import PAGE_BITS, changed_pages, pages_of
+
+FEW_PAGES = 100
+"""Up to so many pages are asked one by one; for more, whole columns are put together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +78,21 @@ class ObjectTable(Mapping[int, ObjectRow]):
         table._lookup = lookup
         return table
 
+    def fresh(self) -> ObjectTable:
+        """Return the same objects without the columns that were put together already."""
+        table = copy(self)
+        table._columns = {}
+        return table
+
     def _as_seen(self, rows: Rows) -> Rows:
         if self._lookup is None:
             return rows
         rows = rows.copy()
-        rows["class_id"] = self._lookup[rows["class_id"]]
+        rows["class_id"] = self._seen(rows["class_id"])
         return rows
+
+    def _seen(self, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return classes if self._lookup is None else self._lookup[classes]
 
     def __getitem__(self, number: int) -> ObjectRow:
         one = self._one(number)
@@ -130,9 +143,7 @@ class ObjectTable(Mapping[int, ObjectRow]):
             found = np.concatenate(parts) if parts else np.zeros(0, ROW[name])
             found.flags.writeable = False
             self._columns[name] = found
-        if name == "class_id" and self._lookup is not None:
-            found = self._lookup[found]
-        return found
+        return self._seen(found) if name == "class_id" else found
 
     def all(self) -> ObjectArray:
         """Return all rows."""
@@ -167,8 +178,17 @@ class ObjectTable(Mapping[int, ObjectRow]):
 
     def class_of(self, ids: NDArray[np.integer], missing: int = 0) -> NDArray[np.uint8]:
         """Classes ``(K,)`` of ascending ids; `missing` where there is no such object."""
-        rows, found = self.find(ids)
-        return np.where(found, rows["class_id"], np.uint8(missing))
+        numbers = np.asarray(ids, np.uint32)
+        parts = list(pages_of(numbers))
+        if len(parts) > FEW_PAGES:
+            return _values(self.column("id"), self.column("class_id"), numbers, missing)
+        out = np.full(len(numbers), missing, np.uint8)
+        for page, part in parts:
+            rows = self._pages.get(page)
+            if rows is not None:
+                own = np.ascontiguousarray(rows["id"])
+                out[part] = _values(own, self._seen(rows["class_id"]), numbers[part], missing)
+        return out
 
     def select(self, ids: Iterable[int] | NDArray[np.integer]) -> ObjectArray:
         """Return the rows of some objects, by ascending id.
@@ -179,7 +199,7 @@ class ObjectTable(Mapping[int, ObjectRow]):
             With the id of which there is no object.
         """
         given = ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64)
-        wanted = np.unique(given)
+        wanted = distinct(given)
         rows, found = self.find(wanted)
         found &= (wanted >= 0) & (wanted < 1 << 32)
         if not found.all():
@@ -213,6 +233,15 @@ class ObjectTable(Mapping[int, ObjectRow]):
         """Whether the rows are what a change says they were before it; not for a seen one."""
         rows, found = self.find(changes.ids)
         return rows[found].tobytes() == changes.before.rows.tobytes()
+
+
+def _values(
+    own: NDArray[np.uint32], values: NDArray[np.uint8], ids: NDArray[np.uint32], missing: int
+) -> NDArray[np.uint8]:
+    if not len(own):
+        return np.full(len(ids), missing, np.uint8)
+    at = np.minimum(np.searchsorted(own, ids), len(own) - 1)
+    return np.where(own[at] == ids, values[at], np.uint8(missing))
 
 
 NO_OBJECTS = ObjectTable({}, lambda _: "")

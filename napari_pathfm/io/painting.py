@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.edits import CHUNK, ChunkChange
-from ..core.objects import BOX, WORDS, ObjectArray, RowChanges, Rows, Texts
+from ..core.objects import BOX, WORDS, ObjectArray, RowChanges, Rows, Texts, distinct
 from .chunks import Ids, PackedChange, chunks_in, pack, packed
 from .objects import ObjectTable
 
@@ -184,7 +184,7 @@ class Tally:
     def sums(self) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
         """Ascending ids ``(K,)``, pixels more or less ``(K,)``, boxes of the new ``(4, K)``."""
         parts = [part[0] for part in (*self.lost, *self.gained)]
-        ids = np.unique(np.concatenate([np.zeros(0, np.uint32), *parts]))
+        ids = distinct(np.concatenate([np.zeros(0, np.uint32), *parts]))
         area = np.zeros(len(ids), np.int64)
         boxes = np.repeat(np.array(_NO_BOX, np.int64)[:, None], len(ids), 1)
         for numbers, pixels in _joined(self.lost):

@@ -44,6 +44,14 @@ def test_codes_keep_the_object(numbers: list[int], class_id: int) -> None:
     assert all(object_of(code_of(n, class_id)) == n for n in numbers)
 
 
+def test_a_large_picture_is_coded_like_a_small_one() -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 9, (300, 11)).astype(np.uint32).repeat(30, 0).repeat(40, 1)
+    ids[:3000] = 7  # a run that is longer than what is written at once
+    codes = encode(ids, lambda some: some % 3)
+    np.testing.assert_array_equal(codes, ids * 1000 + ids % 3)
+
+
 def test_objects_have_the_colour_of_their_class() -> None:
     colors = class_colormap(
         [AnnotationClass(1, "a", "#ff0000"), AnnotationClass(254, "b", "#00ff00")]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QTableView
@@ -14,7 +15,7 @@ from napari_pathfm.core.edits import AnnotationClass, ObjectRow
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.objects import ObjectArray, RowChanges
 from napari_pathfm.gui.object_model import ObjectModel
-from napari_pathfm.gui.object_table import ObjectTable
+from napari_pathfm.gui.object_table import ObjectTable, ObjectView
 from napari_pathfm.io.objects import NO_OBJECTS
 
 from .stage import CLASSES, Stage
@@ -84,6 +85,27 @@ def test_a_selection_follows_into_another_order(qapp: object) -> None:
     assert not len(model.selection_of(even)), "too many pieces"
     assert model.row_of(7) == 6
     assert model.row_of(99_999) is None
+
+
+def test_all_of_a_million_are_selected_without_asking_each(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, view, asked = ObjectModel(), ObjectView(), [0]
+    qtbot.addWidget(view)
+    view.setModel(model)
+    model.show(found(ObjectArray.new(np.arange(1, 1_000_001)), column="area"), CLASSES, None)
+    view.show()
+    count = model.rowCount
+
+    def counted(*parent: Any) -> int:
+        asked[0] += 1
+        return count(*parent)
+
+    monkeypatch.setattr(ObjectModel, "rowCount", lambda self, *parent: counted(*parent))
+    view.selectAll()
+    QTest.qWait(50)
+    assert len(model.ids_of(view.selectionModel().selection())) == 1_000_000
+    assert asked[0] < 10_000
 
 
 def test_an_object_that_is_gone_leaves_an_empty_row_until_the_next_look(qapp: object) -> None:
