@@ -170,8 +170,8 @@ def export_dataset(
         classes=tuple(each.name for each in classes),
         patches={name: len(pairs) for name, pairs in by_split.items()},
         regions=len(sizes),
-        objects=sum(len(source.indices) for source in sources),
-        unclassified=sum(len(source.unclassified) for source in sources),
+        objects=sum(source.classified for source in sources),
+        unclassified=sum(source.unclassified for source in sources),
         tiles=dict(Counter(each.tile["class"] for each in tiles)),
         unplaced=len(found) - len(labelled),
     )
@@ -205,9 +205,9 @@ def _check_something(
     labelled: Sequence[_LabelledTile],
     classes: Sequence[AnnotationClass],
 ) -> None:
-    if labelled or any(source.indices for source in sources):
+    if labelled or any(source.classified for source in sources):
         return
-    objects = sum(len(source.unclassified) for source in sources)
+    objects = sum(source.unclassified for source in sources)
     if objects:
         raise ValueError(
             f"None of the {objects} annotated objects has a class yet. Choose a class for them "

@@ -70,7 +70,10 @@ def _slide_facts(source: AnnotatedSlide) -> dict[str, Any]:
         "shape": list(slide.levels[0].shape),
         "mpp": slide.mpp,
         "image_mpp": mpp,
-        "objects": [_object_facts(row, source.indices.get(row.id)) for row in source.rows],
+        "objects": [
+            _object_facts(row, None if index == IGNORE else index)
+            for row, index in zip(source.objects, source.indices.tolist(), strict=True)
+        ],
     }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.edits import AnnotationClass, ObjectRow
+from ..core.edits import AnnotationClass
+from ..core.objects import BOX
 from ..core.slide import RGB, Slide
 from ..core.tiles import TilePlan, TileSpec, plan_tiles
 from ..io.interop.dataset import IGNORE
@@ -38,12 +39,10 @@ class AnnotatedSlide:
         Where pixels are read.
     side : float
         Side of a patch in level-0 pixels.
-    rows : tuple of ObjectRow
+    objects : ObjectArray
         Objects that have pixels, by id.
-    indices : dict
-        Index of the class of each object that has one.
-    unclassified : list of int
-        Ids of the others.
+    indices : ndarray
+        ``(N,)`` uint8: index of the class of each; :data:`IGNORE` for those without one.
     """
 
     def __init__(
@@ -58,23 +57,32 @@ class AnnotatedSlide:
         self.layer = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
         self.plan = plan_tiles(slide.levels, spec, slide.mpp)
         self.side = self.plan.size * slide.levels[self.plan.level].downsample
-        index = {each.id: number for number, each in enumerate(classes)}
-        rows = [row for row in self.layer.objects.values() if row.area > 0]
-        self.rows: tuple[ObjectRow, ...] = tuple(sorted(rows, key=lambda row: row.id))
-        self.indices = {row.id: index[row.class_id] for row in rows if row.class_id in index}
-        self.unclassified = [row.id for row in rows if row.class_id not in index]
+        index = np.full(256, IGNORE, np.uint8)
+        index[[each.id for each in classes]] = np.arange(len(classes))
+        objects = self.layer.objects.all()
+        self.objects = objects.pick(objects.rows["area"] > 0)
+        self.indices = index[self.objects.rows["class_id"]]
+
+    @property
+    def classified(self) -> int:
+        """Number of objects with a class."""
+        return int((self.indices != IGNORE).sum())
+
+    @property
+    def unclassified(self) -> int:
+        """Number of objects without one."""
+        return len(self.indices) - self.classified
 
     def candidates(self) -> list[tuple[int, int]]:
         """Rows and columns of the patches on which objects with a class may lie."""
+        rows = self.objects.rows[self.indices != IGNORE]
+        corners = np.stack([rows[side] / self.side for side in BOX], 1)
+        first = corners[:, :2].astype(np.int64)
+        end = np.maximum(first + 1, np.ceil(corners[:, 2:]).astype(np.int64))
+        # Small objects lie on the same few patches: each pattern of patches is laid out once.
         found: set[tuple[int, int]] = set()
-        for row in self.rows:
-            if row.id in self.indices:
-                y0, x0, y1, x1 = (edge / self.side for edge in row.box)
-                found.update(
-                    (r, c)
-                    for r in range(int(y0), max(int(y0) + 1, math.ceil(y1)))
-                    for c in range(int(x0), max(int(x0) + 1, math.ceil(x1)))
-                )
+        for y0, x0, y1, x1 in set(map(tuple, np.concatenate([first, end], 1).tolist())):
+            found.update((row, col) for row in range(y0, y1) for col in range(x0, x1))
         return sorted(found)
 
     def patch(self, row: int, col: int) -> tuple[Patch, NDArray[np.uint8]] | None:
@@ -107,8 +115,10 @@ class AnnotatedSlide:
         """
         ids = sample_ids(self.layer, y, x, side, pixels)
         values, inverse = np.unique(ids, return_inverse=True)
-        index = {**self.indices, 0: label}
-        lookup = np.array([index.get(int(value), IGNORE) for value in values], np.uint8)
+        at, known = self.objects.find(values)
+        lookup = np.full(len(values), IGNORE, np.uint8)
+        lookup[known] = self.indices[at[known]]
+        lookup[values == 0] = label
         objects = frozenset(int(value) for value in values if value)
         return objects, lookup[inverse].reshape(ids.shape)
 

@@ -101,7 +101,10 @@ def layer_features(
         Fingerprint of the slide; makes the identifiers unique beyond the layer.
     """
     by_id = {each.id: each for each in classes}
-    for row in sorted(layer.objects.values(), key=lambda each: each.box[:2]):
+    objects = layer.objects.all()
+    # From top to bottom, so that each chunk is read once; rows are made as they are written.
+    for place in np.lexsort((objects.rows["x0"], objects.rows["y0"])).tolist():
+        row = objects[place]
         polygons = object_polygons(layer, row)
         if not polygons:
             continue  # wholly erased or painted over
