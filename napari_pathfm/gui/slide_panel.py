@@ -30,7 +30,8 @@ from .follow import follow
 from .runner import Runner
 
 SLIDE_FILES = (
-    "Slides (*.svs *.tif *.tiff *.ndpi *.mrxs *.scn *.vms *.vmu *.bif *.svslide *.qptiff);;"
+    "Slides (*.svs *.tif *.tiff *.ndpi *.mrxs *.scn *.vms *.vmu *.bif *.svslide *.qptiff *.ptif "
+    "*.ptiff *.dcm);;"
     "All files (*)"
 )
 
