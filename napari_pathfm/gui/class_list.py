@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QDropEvent, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemDelegate,
@@ -48,7 +48,7 @@ class _Rows(QListWidget):
 
     def dropEvent(self, event: QDropEvent | None) -> None:
         super().dropEvent(event)
-        self.dropped.emit()
+        QTimer.singleShot(0, self.dropped.emit)  # the drag ends first: it still knows the items
 
 
 class ClassList(QWidget):
