@@ -22,7 +22,7 @@ from ..core.jobs import Job, Progress
 from ..core.objects import WORDS
 from ..io.objects import ClassSums, ObjectTable
 
-COLUMNS = ("id", "class", "made by", "score", "area", "corrected")
+COLUMNS = ("id", "class", "area", "made by", "score", "corrected")
 HOW = {"prompt": "prompt", "brush": "hand", "import": "import", "predict": "prediction"}
 """What made an object, for people."""
 

@@ -130,7 +130,6 @@ class HistoryPanel(QWidget):
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setMinimumHeight(120)
-        self.view.setMaximumHeight(200)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.view.setTabKeyNavigation(False)
         self.view.setToolTip("Click on a step to go back or forth to it")

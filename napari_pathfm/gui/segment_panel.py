@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QPushButton,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -70,18 +71,15 @@ class SegmentPanel(QWidget):
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
         self.history = HistoryPanel(session, runner, edit_window.history)
-        self.history.hide()
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self._draw_page(), "Draw")
+        self.tabs.addTab(_page(self.imports, self.table), "Objects")
+        self.tabs.addTab(_page(self.history), "History")
         column = QVBoxLayout(self)
-        column.addWidget(self.segmenter)
-        column.addWidget(self.weights_button)
         column.addWidget(self.layers)
         column.addWidget(self.classes)
-        column.addLayout(self._prompt_buttons())
-        column.addWidget(self.state)
-        column.addLayout(self._hand_buttons())
-        column.addWidget(self.history)
-        column.addWidget(self.imports)
-        column.addWidget(self.table, 1)
+        column.addWidget(self.tabs, 1)
         self._connect()
         self._on_prompting()
         self._on_history()
@@ -93,6 +91,16 @@ class SegmentPanel(QWidget):
         if self._session.annotations is None:
             return "no project is open"
         return ""
+
+    def _draw_page(self) -> QWidget:
+        page = _page(self.segmenter, self.weights_button)
+        column = page.layout()
+        assert isinstance(column, QVBoxLayout)
+        column.addLayout(self._prompt_buttons())
+        column.addWidget(self.state)
+        column.addLayout(self._hand_buttons())
+        column.addStretch(1)
+        return page
 
     def _prompt_buttons(self) -> QGridLayout:
         prompting = self._prompting
@@ -134,17 +142,9 @@ class SegmentPanel(QWidget):
             button: button.toolTip()
             for button in (self.brush_button, self.eraser_button, self.new_button)
         }
-        self.history_button = QPushButton("History")
-        self.history_button.setCheckable(True)
-        self.history_button.setToolTip("Every step; a click goes back or forth to it")
-        return _grid(
-            self.brush_button,
-            self.eraser_button,
-            self.undo_button,
-            self.redo_button,
-            self.new_button,
-            self.history_button,
-        )
+        grid = _grid(self.brush_button, self.eraser_button, self.undo_button, self.redo_button)
+        grid.addWidget(self.new_button, 2, 0, 1, 2)
+        return grid
 
     def _connect(self) -> None:
         self.segmenter.currentTextChanged.connect(self._on_segmenter)
@@ -154,7 +154,6 @@ class SegmentPanel(QWidget):
         self._edits.history.changed.connect(self._on_history)
         follow(self, (self._session.events.project, self._on_project))
         self._on_project()
-        self.history_button.toggled.connect(self.history.setVisible)
         self.table.jump.connect(self._edits.show_object)
 
     def _on_project(self) -> None:
@@ -208,6 +207,15 @@ def _button(text: str, action: object, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.clicked.connect(lambda: action())  # type: ignore[operator]
     return button
+
+
+def _page(*widgets: QWidget) -> QWidget:
+    page = QWidget()
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 4, 0, 0)
+    for widget in widgets:
+        column.addWidget(widget)
+    return page
 
 
 def _grid(*buttons: QPushButton) -> QGridLayout:
