@@ -138,6 +138,8 @@ class Runner(QObject):
         for running in self.running:
             if running.thread is not None:
                 running.thread.join(max(0.0, end - time.monotonic()))
+            # Its end may never be told any more, and must not keep the window alive.
+            running.done = running.failed = _nothing
 
     def _drive(self, running: RunningJob, job: Job[Any]) -> None:
         be_polite()

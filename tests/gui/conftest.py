@@ -38,6 +38,7 @@ def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage
     made = Stage(viewer, tmp_path / "project")
     yield made
     made.close()
+    gc.unfreeze()  # napari looks whether the viewer is garbage now
 
 
 @pytest.fixture
@@ -50,3 +51,4 @@ def window(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Wind
     made = Window(viewer, tmp_path)
     yield made
     made.place.close()
+    gc.unfreeze()
