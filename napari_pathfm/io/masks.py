@@ -11,24 +11,22 @@ import contextlib
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
-from ..core.edits import CHUNK, ChunkChange, Edit, ObjectRow
+from ..core.edits import CHUNK, Edit, ObjectRow
 from ..core.jobs import Job, Progress, run
-from ..core.objects import BOX, ObjectArray, RowChanges
-from .chunks import Ids, PackedChange, chunks_in, chunks_of, packed
+from ..core.objects import RowChanges
+from .chunks import PackedChange, packed
 from .errors import ProjectError, explained
 from .journal import Journal, Operation
+from .layer_view import LayerView
 from .mask_pyramid import ChunkPyramid
-from .objects import ObjectTable
-from .painting import UNPACKED, Eraser, Paint, Tally, changes_of, union
+from .painting import union
 from .project import Project
 from .steps import HistoryStep, Steps
 from .waiting import HandStroke, WaitingStrokes
@@ -39,7 +37,7 @@ LARGE = 16
 """A stroke over more chunks is kept before it is worked out."""
 
 
-class AnnotationLayer:
+class AnnotationLayer(LayerView):
     """One annotation layer of one slide. Use :meth:`open`.
 
     All methods may be called from any thread; edits wait for one another, reading does not wait.
@@ -62,25 +60,23 @@ class AnnotationLayer:
     table_changed: ClassVar[Signal] = Signal()
 
     def __init__(self, project: Project, slide_id: str, name: str, shape: tuple[int, int]) -> None:
-        self.name, self.slide_id, self.shape = name, slide_id, shape
-        self._project = project
+        self.slide_id = slide_id
         self._journal = Journal(project.database, slide_id, name)
         self._steps = Steps(project.database, slide_id, name)
         self._strokes = WaitingStrokes(project.database, slide_id, name)
         store = project.slide_store(slide_id)
-        self._pyramid = ChunkPyramid(
+        pyramid = ChunkPyramid(
             store / "masks" / name,
             store.with_suffix(".staging") / name,
             shape,
             self._journal.newest_chunk,
             project.read_only,
         )
-        self.levels = self._pyramid.shapes
+        super().__init__(project, name, shape, pyramid, self._journal.objects())
         self._noting = threading.Lock()
-        self._take_stock()
+        self._note_steps()
         self._next_id = max(self._journal.largest_id(), self._objects.largest_id) + 1
         self._behind = False
-        self._writing = threading.RLock()
         self._numbering = threading.Lock()
         project.class_book.changed.connect(self._on_classes)
 
@@ -152,14 +148,6 @@ class AnnotationLayer:
         self._note_steps()
         self.table_changed.emit()
 
-    @property
-    def objects(self) -> ObjectTable:
-        """The table of objects by id as it is now; never changes, so it can be walked over.
-
-        Classes are what they have become by now; edits hold them as they were given.
-        """
-        return self._objects.seen(self._project.class_book.now.lookup)
-
     def new_id(self) -> int:
         """Return an id that no object has or had.
 
@@ -184,158 +172,6 @@ class AnnotationLayer:
                 raise ValueError("this layer has no free id left: make another layer")
             self._next_id += count
             return range(self._next_id - count, self._next_id)
-
-    def read(self, level: int, y: int, x: int, height: int, width: int) -> Ids:
-        """Read a region.
-
-        Parameters
-        ----------
-        level : int
-            Index into :attr:`levels`.
-        y, x, height, width : int
-            In pixels of that level; may reach over the edges.
-
-        Returns
-        -------
-        ndarray
-            ``(height, width)`` uint32 object ids, 0 outside the layer.
-        """
-        out = np.zeros((height, width), np.uint32)
-        rows, cols = self.levels[level]
-        y0, x0, y1, x1 = max(0, y), max(0, x), min(y + height, rows), min(x + width, cols)
-        for row, col in chunks_in(y0, x0, y1, x1) if y0 < y1 and x0 < x1 else ():
-            chunk = self._pyramid.chunk(level, row, col)
-            if chunk is None:
-                continue
-            top, left = row * CHUNK, col * CHUNK
-            a, b = max(top, y0), max(left, x0)
-            c, d = min(top + CHUNK, y1), min(left + CHUNK, x1)
-            out[a - y : c - y, b - x : d - x] = chunk[a - top : c - top, b - left : d - left]
-        return out
-
-    def paint_edit(
-        self,
-        y: int,
-        x: int,
-        ids: NDArray[np.integer],
-        mask: NDArray[np.bool_] | None,
-        text: str,
-        rows: Mapping[int, ObjectRow] | ObjectArray = MappingProxyType({}),
-        level: int = 0,
-        by_hand: bool = False,
-    ) -> Edit:
-        """Make the edit that draws ids into a region; nothing is changed yet.
-
-        Parameters
-        ----------
-        y, x : int
-            Upper left corner, in pixels of `level`; may lie outside.
-        ids : ndarray
-            ``(h, w)`` object ids, 0 to erase; pixels of `level`.
-        mask : ndarray or None
-            ``(h, w)`` bool: where to draw; everywhere if ``None``.
-        text : str
-            For the history.
-        rows : mapping or ObjectArray
-            Describes new objects by id; area and box are filled in. An id without a row gets one
-            with ``how="brush"``.
-        level : int
-            Level that is painted; coarser ones are enlarged by ``2**level``.
-        by_hand : bool
-            Whether objects that a model has made and that are touched count as corrected.
-
-        Returns
-        -------
-        Edit
-            Empty (false) if no pixel would change.
-
-        Raises
-        ------
-        ValueError
-            The shapes disagree, there is no such level, or an id is out of range.
-        """
-        if not 0 <= level < len(self.levels):
-            raise ValueError(f"level must lie between 0 and {len(self.levels) - 1}, not {level}")
-        paint = Paint.of(y, x, ids, mask, 2**level)
-        return run(self.edit_job([paint], text, rows, by_hand=by_hand))
-
-    def edit_job(
-        self,
-        paints: Iterable[Paint],
-        text: str,
-        rows: Mapping[int, ObjectRow] | ObjectArray = MappingProxyType({}),
-        total: int = 0,
-        by_hand: bool = False,
-    ) -> Job[Edit]:
-        """Make one edit of many paints, for an import; nothing is changed yet.
-
-        Parameters
-        ----------
-        paints : iterable of Paint
-            No chunk may be touched by two of them. They are taken one by one, and what they
-            change is held compressed, so that there may be a million objects in them.
-        text, rows, by_hand
-            As for :meth:`paint_edit`.
-        total : int
-            How many paints there are, for the progress; 0 while nobody knows.
-
-        Raises
-        ------
-        ValueError
-            Two of them touch the same chunk.
-        """
-        described = _described(rows)
-        tally = Tally()
-        chunks: list[ChunkChange] = []
-        seen: set[tuple[int, int]] = set()
-        with self._writing:
-            for done, paint in enumerate(paints):
-                yield Progress(done, total, text)
-                for change in changes_of(paint, self.shape, self._level0, tally):
-                    if (change.row, change.col) in seen:
-                        raise ValueError("two paints of one edit touch the same chunk")
-                    seen.add((change.row, change.col))
-                    chunks.append(change if len(chunks) < UNPACKED else packed(change))
-            objects = tally.changes(self._objects, described, self._project.author, by_hand)
-        return Edit(self.name, text, tuple(chunks), objects)
-
-    def delete_edit(self, ids: Iterable[int]) -> Edit:
-        """Make the edit that deletes objects.
-
-        Raises
-        ------
-        ValueError
-            There is no such object.
-        """
-        return run(self.delete_job(ids))
-
-    def delete_job(self, ids: Iterable[int]) -> Job[Edit]:
-        """:meth:`delete_edit` with progress."""
-        doomed = self._select(ids)
-        eraser = Eraser(doomed.ids)
-        places = [
-            (int(row), int(col))
-            for row, col in chunks_of(np.stack([doomed.rows[side] for side in BOX], 1))
-        ]
-        paints = (eraser.paint(place, self._level0(*place)) for place in places)
-        text = f"delete {_counted(doomed)}"
-        return (yield from self.edit_job(paints, text, total=len(places)))
-
-    def class_edit(self, ids: Iterable[int], class_id: int) -> Edit:
-        """Make the edit that gives objects a class; 0 takes it away.
-
-        Raises
-        ------
-        ValueError
-            There is no such object, or no such class is possible.
-        """
-        if not 0 <= class_id <= 254:
-            raise ValueError(f"a class id lies between 0 and 254, not {class_id}")
-        now = self._project.class_book.now.lookup
-        rows = self._select(ids)
-        rows = rows.pick(now[rows.rows["class_id"]] != class_id)
-        changes = RowChanges(rows, rows.with_(class_id=class_id))
-        return Edit(self.name, f"class {class_id} for {_counted(rows)}", (), changes)
 
     def commit(self, edit: Edit) -> None:
         """Do an edit and keep it, whole or not at all.
@@ -590,15 +426,6 @@ class AnnotationLayer:
             return now is before
         return np.array_equal(now, before)
 
-    def _level0(self, row: int, col: int) -> Ids | None:
-        return self._pyramid.chunk(0, row, col)
-
-    def _select(self, ids: Iterable[int]) -> ObjectArray:
-        try:
-            return self._objects.select(ids)
-        except KeyError as error:
-            raise ValueError(f"the layer {self.name!r} has no object {error}") from error
-
     def __repr__(self) -> str:
         return f"AnnotationLayer({self.name!r}, shape={self.shape}, objects={len(self._objects)})"
 
@@ -645,16 +472,6 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of an annotation layer: take letters, digits, spaces "
             "and dashes."
         )
-
-
-def _counted(rows: ObjectArray) -> str:
-    return f"object {rows.ids[0]}" if len(rows) == 1 else f"{len(rows)} objects"
-
-
-def _described(rows: Mapping[int, ObjectRow] | ObjectArray) -> ObjectArray:
-    if isinstance(rows, ObjectArray):
-        return rows
-    return ObjectArray.of(row.with_(id=number) for number, row in rows.items())
 
 
 def _packed(edit: Edit) -> tuple[PackedChange, ...]:
