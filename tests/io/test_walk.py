@@ -107,12 +107,13 @@ def test_batches_that_somebody_keeps_are_not_written_to_again() -> None:
 
 
 def test_a_walk_needs_the_memory_of_a_row_and_no_more() -> None:
-    slide = Plain((3000, 1000))
+    slide = Plain((15_000, 1000))
     grid = make_grid("ab", slide.levels, None, TileSpec(100, None))
     places = set()
     for _, tiles in walk(slide, grid, np.arange(len(grid)), 10):
         places.add(tiles.ctypes.data)
-    assert len(places) < 15, "30 batches, and what was used before them"
+    # How far the threads are ahead depends on the machine's mood.
+    assert len(places) < 50, "150 batches use the memory of a few"
 
 
 def test_tiles_that_are_made_much_smaller_take_bounded_memory(
