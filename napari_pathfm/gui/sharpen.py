@@ -19,7 +19,10 @@ PART_MS = 120
 """So long a view waits for the last of its segments before it shows those that are there."""
 
 AT_ONCE_SECONDS = 0.012
-"""So long a frame waits for segments, if they are likely to come: that saves one without them."""
+"""So long the first frame after a rest waits for segments, if they are likely to come.
+
+That saves one without them. A view that goes on moving waits for nothing.
+"""
 
 HOLD_SECONDS = 0.12
 """After a movement of the view nothing is read ahead for so long."""
@@ -38,6 +41,7 @@ class Sharpener(QObject):
         super().__init__()
         self._viewer = viewer
         self._waiting: set[SegmentLoader] = set()
+        self._sliced_at = 0.0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PART_MS)
@@ -96,7 +100,11 @@ class Sharpener(QObject):
             self._refresh(loader)
 
     def _on_sliced(self) -> None:
-        end = time.monotonic() + AT_ONCE_SECONDS
+        now = time.monotonic()
+        moving, self._sliced_at = now - self._sliced_at < HOLD_SECONDS, now
+        if moving:
+            return
+        end = now + AT_ONCE_SECONDS
         for loader in {_fed_by(layer) for layer in self._viewer.layers}:
             if loader is not None and loader.soon(end - time.monotonic()):
                 self._refresh(loader)
