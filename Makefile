@@ -13,7 +13,9 @@ NO_QT := PATHFM_NO_QT=1 $(BIN)/python -m pytest -p no:pytest-qt -p no:napari
 demo: $(READY)
 	.ci/window $(BIN)/pathfm demo $(if $(SLIDE),"$(SLIDE)") --encoder $(ENCODER) --out $(OUT)
 
-test: lint headless-test window-test
+# Both halves at once: each of them keeps little more than one core busy.
+test: lint
+	$(MAKE) --jobs 2 headless-test window-test
 
 lint: $(READY)
 	$(BIN)/ruff check .

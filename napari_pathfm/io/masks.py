@@ -20,6 +20,7 @@ from psygnal import Signal
 
 from ..core.edits import CHUNK, Edit, ObjectRow
 from ..core.jobs import Job, Progress, run
+from ..core.memory import give_back
 from ..core.objects import RowChanges
 from .chunks import PackedChange, packed
 from .errors import ProjectError, explained
@@ -366,6 +367,8 @@ class AnnotationLayer(LayerView):
         except (ProjectError, OSError) as error:
             warnings.warn(f"{error} The edit itself is safe in the journal.", stacklevel=2)
         self._tell(changes, bool(rows))
+        if len(changes) > LARGE:
+            give_back()
 
     def _update_table(self, rows: RowChanges) -> None:
         if not rows:
