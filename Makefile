@@ -8,13 +8,14 @@ SLIDE ?=
 OUT ?= demo-output
 NO_QT := PATHFM_NO_QT=1 $(BIN)/python -m pytest -p no:pytest-qt -p no:napari
 
-.PHONY: demo test lint headless-test window-test soak bench screenshots sample clean
+.PHONY: demo test lint damaged-slides headless-test window-test soak bench screenshots sample clean
 
 demo: $(READY)
 	.ci/window $(BIN)/pathfm demo $(if $(SLIDE),"$(SLIDE)") --encoder $(ENCODER) --out $(OUT)
 
-# Both halves at once: each of them keeps little more than one core busy.
-test: lint
+# Both halves at once: each of them keeps little more than one core busy. Damaged slides before them:
+# what one may cost of the processor is limited, and a second program would make it dearer.
+test: lint damaged-slides
 	$(MAKE) --jobs 2 headless-test window-test
 
 lint: $(READY)
@@ -25,7 +26,10 @@ lint: $(READY)
 
 # Everything below the window, with Qt made impossible to import.
 headless-test: $(READY)
-	$(NO_QT) tests --ignore=tests/gui
+	$(NO_QT) tests --ignore=tests/gui --ignore=tests/io/test_fuzz.py
+
+damaged-slides: $(READY)
+	$(NO_QT) tests/io/test_fuzz.py
 
 window-test: $(READY)
 	.ci/window $(BIN)/python -m pytest tests/gui
