@@ -11,7 +11,7 @@ from ...core.slide import RGB, SlideError
 from .base import FILE_ERRORS, make_levels, white
 
 SEGMENT = 512
-LARGEST = 100_000_000
+LARGEST = 64_000_000
 """Pixels; a larger image belongs into a tiled file (decoding takes up to 14 bytes a pixel)."""
 
 
