@@ -9,6 +9,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QLabel,
+    QLayout,
     QPushButton,
     QTabWidget,
     QVBoxLayout,
@@ -93,14 +94,8 @@ class SegmentPanel(QWidget):
         return ""
 
     def _draw_page(self) -> QWidget:
-        page = _page(self.segmenter, self.weights_button)
-        column = page.layout()
-        assert isinstance(column, QVBoxLayout)
-        column.addLayout(self._prompt_buttons())
-        column.addWidget(self.state)
-        column.addLayout(self._hand_buttons())
-        column.addStretch(1)
-        return page
+        prompts, hand = self._prompt_buttons(), self._hand_buttons()
+        return _page(self.segmenter, self.weights_button, prompts, self.state, hand, stretch=1)
 
     def _prompt_buttons(self) -> QGridLayout:
         prompting = self._prompting
@@ -209,12 +204,17 @@ def _button(text: str, action: object, tip: str) -> QPushButton:
     return button
 
 
-def _page(*widgets: QWidget) -> QWidget:
+def _page(*parts: QWidget | QLayout, stretch: int = 0) -> QWidget:
     page = QWidget()
     column = QVBoxLayout(page)
     column.setContentsMargins(0, 4, 0, 0)
-    for widget in widgets:
-        column.addWidget(widget)
+    for part in parts:
+        if isinstance(part, QWidget):
+            column.addWidget(part)
+        else:
+            column.addLayout(part)
+    if stretch:
+        column.addStretch(stretch)
     return page
 
 
