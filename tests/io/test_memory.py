@@ -70,7 +70,7 @@ def test_threads_never_share_memory() -> None:
     for thread in threads:
         thread.join(20)
     assert not wrong
-    assert memory.idle_bytes <= 8 * 1000
+    assert memory.idle_bytes <= 2 * 8 * 1000, "a thread holds its last one while it takes the next"
 
 
 def test_all_walks_share_one() -> None:

@@ -279,6 +279,8 @@ def test_napari_gets_layers(
     monkeypatch.setattr(samples, "CMU_SHA256", hashlib.sha256(content).hexdigest())
     cache.mkdir()
     (cache / samples.CMU_NAME).write_bytes(content)
-    (data, _, kind), *_ = offer()  # type: ignore[operator]
+    (data, facts, kind), *_ = offer()  # type: ignore[operator]
     assert kind == "image"
     assert data[0].shape in {(2967, 2220, 3), (4096, 4096, 3)}
+    facts["metadata"]["pathfm"]["loader"].close()
+    facts["metadata"]["pathfm"]["slide"].close()
