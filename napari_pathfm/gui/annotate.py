@@ -18,7 +18,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.slide import Slide
 from ..io.masks import AnnotationLayer, HandStroke
-from ..io.painting import Paint
 from ..session import Session
 from . import notify
 from .active import ActiveClass
@@ -349,8 +348,7 @@ class EditWindow(QObject):
         _forget_history(layer)
         if stroke is not None:
             text = str(layer.mode).replace("_", " ")
-            paint = Paint.of(stroke.y, stroke.x, stroke.ids, stroke.mask, 2**stroke.level)
-            self.history.paint(HandStroke(paint, text, self.active.id), stroke)
+            self.history.paint(HandStroke(stroke, text, self.active.id))
 
     def _on_selected_label(self) -> None:
         layer, store = self.layer, self._store

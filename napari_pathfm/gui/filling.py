@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Qt, Signal
 
 from ..io.masks import AnnotationLayer
-from .history import Stroke
+from ..io.painting import Paint
 from .label_codes import HIGHLIGHT, encode
 from .place import Place
 from .strokes import lay_over
@@ -25,7 +25,7 @@ class Filling:
     ----------
     store : AnnotationLayer
     place : Place
-    strokes : tuple of Stroke
+    strokes : tuple of Paint
         What lies on the screen and is not yet in the store, oldest first.
     class_id : int
         Class of what the store does not know yet.
@@ -35,7 +35,7 @@ class Filling:
 
     store: AnnotationLayer
     place: Place
-    strokes: tuple[Stroke, ...]
+    strokes: tuple[Paint, ...]
     class_id: int
     highlighted: int
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.edits import Edit
 from ..core.jobs import Job, Progress, run
 from ..io.masks import AnnotationLayer, HandStroke
+from ..io.painting import Paint
 from ..session import Session
 from . import notify
 from .keeping import Keeping
@@ -27,29 +26,6 @@ RETRY_MS = 5000
 """What could not be written is tried again so often."""
 
 
-@dataclass(frozen=True, eq=False)
-class Stroke:
-    """Pixels painted by hand at one level of the annotation layer.
-
-    Attributes
-    ----------
-    level : int
-        Level of the annotation layer.
-    y, x : int
-        Upper left corner, pixels of that level.
-    ids : ndarray
-        ``(h, w)`` uint32.
-    mask : ndarray
-        ``(h, w)`` bool: the pixels that were painted.
-    """
-
-    level: int
-    y: int
-    x: int
-    ids: NDArray[np.uint32]
-    mask: NDArray[np.bool_]
-
-
 @dataclass(eq=False)
 class Change:
     """One change that waits to be written; `layer` is ``None`` for one of the classes."""
@@ -57,7 +33,7 @@ class Change:
     text: str
     layer: AnnotationLayer | None
     write: Callable[[Any], Job[Any]]
-    stroke: Stroke | None = None
+    stroke: Paint | None = None
     done: Callable[[], None] = lambda: None
     failed: Callable[[], None] = lambda: None
     long: bool = False
@@ -77,7 +53,7 @@ class History(QObject):
     """Something was written, undone or is waiting."""
 
     dropped = Signal(object)
-    """A stroke that was never written was taken back (:class:`Stroke`)."""
+    """A stroke that was never written was taken back."""
 
     def __init__(self, session: Session, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -100,7 +76,7 @@ class History(QObject):
         return bool(self._waiting) and self._waiting[0].busy
 
     @property
-    def writing(self) -> Stroke | None:
+    def writing(self) -> Paint | None:
         """The stroke that is being written just now."""
         head = self._waiting[0] if self._waiting else None
         return head.stroke if head is not None and head.busy else None
@@ -111,7 +87,7 @@ class History(QObject):
         kept = (change for change in self._waiting if change.stroke is not None)
         return tuple(kept) if self.trouble else ()
 
-    def strokes(self, layer: AnnotationLayer) -> list[Stroke]:
+    def strokes(self, layer: AnnotationLayer) -> list[Paint]:
         """Strokes on a layer that are on screen but not yet in the store, oldest first."""
         return [c.stroke for c in self._waiting if c.stroke is not None and c.layer is layer]
 
@@ -119,7 +95,6 @@ class History(QObject):
         self,
         text: str,
         build: Callable[[AnnotationLayer], Edit],
-        stroke: Stroke | None = None,
         done: Callable[[], None] = lambda: None,
     ) -> None:
         """Build an edit and commit it, after all that came before it.
@@ -130,8 +105,6 @@ class History(QObject):
             What is done, for messages.
         build : callable
             Makes the edit; runs in a worker.
-        stroke : Stroke, optional
-            What it shows on screen already.
         done : callable, optional
             Called once it is written.
         """
@@ -139,7 +112,7 @@ class History(QObject):
         def write(layer: AnnotationLayer) -> Job[None]:
             yield from layer.commit_job(build(layer))
 
-        self._do(text, write, stroke, done)
+        self._do(text, write, done)
 
     def work(
         self,
@@ -162,21 +135,21 @@ class History(QObject):
         """
         self._do(text, write, done=done, long=True)
 
-    def paint(self, hand: HandStroke, stroke: Stroke) -> None:
+    def paint(self, stroke: HandStroke) -> None:
         """Write a stroke that is on screen, after all that came before it.
 
         A kill does not lose it while it waits for others.
         """
-        layer = self._session.annotations
+        layer = self._layer()
         if layer is None:
-            notify.warn("Open a slide and a project first: there is no layer to write to.")
             return
-        keeping = Keeping(layer, hand)
+        keeping = Keeping(layer, stroke)
         if self._waiting:
             # Should it fail, writing the stroke fails as well, and that is told.
             title = "Keeping a stroke"
             self._runner.start(keeping.keep_job(), title, lambda _: None, failed=lambda _: None)
-        self._add(Change(hand.text, layer, keeping.write_job, stroke, keeping=keeping))
+        change = Change(stroke.text, layer, keeping.write_job, stroke.paint, keeping=keeping)
+        self._add(change)
 
     def change_classes(
         self,
@@ -280,19 +253,22 @@ class History(QObject):
     def _is_here(self, change: Change) -> bool:
         return change.stroke is not None and change.layer is self._session.annotations
 
+    def _layer(self) -> AnnotationLayer | None:
+        layer = self._session.annotations
+        if layer is None:
+            notify.warn("Open a slide and a project first: there is no layer to write to.")
+        return layer
+
     def _do(
         self,
         text: str,
         write: Callable[[AnnotationLayer], Job[Any]],
-        stroke: Stroke | None = None,
         done: Callable[[], None] = lambda: None,
         long: bool = False,
     ) -> None:
-        layer = self._session.annotations
-        if layer is None:
-            notify.warn("Open a slide and a project first: there is no layer to write to.")
-            return
-        self._add(Change(text, layer, write, stroke, done, long=long))
+        layer = self._layer()
+        if layer is not None:
+            self._add(Change(text, layer, write, done=done, long=long))
 
     def _add(self, change: Change) -> None:
         self._waiting.append(change)

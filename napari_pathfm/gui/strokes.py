@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .history import Stroke
+from ..io.painting import Paint
 from .label_codes import decode
 
 
-def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Stroke | None:
+def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Paint | None:
     """Gather the pixels of one stroke, from mouse press to release.
 
     The layer's data is not asked: napari tells of a polygon before it has drawn it.
@@ -30,7 +30,7 @@ def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Stroke | None
 
     Returns
     -------
-    Stroke or None
+    Paint or None
         ``None`` if nothing was painted.
     """
     parts = [_part(atom) for atom in atoms]
@@ -47,7 +47,7 @@ def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Stroke | None
         ]
         mask[here] |= drawn
         np.copyto(ids[here], decode(codes), where=drawn)
-    return Stroke(level, y + top, x + left, ids, mask) if mask.any() else None
+    return Paint(y + top, x + left, ids, mask, 2**level) if mask.any() else None
 
 
 Part = tuple[int, int, NDArray[np.bool_], NDArray[np.int64]]
@@ -70,19 +70,19 @@ def _part(atom: Any) -> Part:
     return row, col, mask, codes
 
 
-def lay_over(ids: NDArray[np.uint32], stroke: Stroke, level: int, y: int, x: int) -> None:
+def lay_over(ids: NDArray[np.uint32], stroke: Paint, level: int, y: int, x: int) -> None:
     """Draw a stroke into a picture of any level, in place.
 
     Parameters
     ----------
     ids : ndarray
         ``(h, w)`` uint32 objects.
-    stroke : Stroke
+    stroke : Paint
     level, y, x : int
         Level of the picture and where it begins, in its own pixels.
     """
     height, width = ids.shape
-    scale = 2.0 ** (level - stroke.level)
+    scale = 2**level / stroke.factor
     # Coarser levels keep the upper left of their pixels, so that is where the stroke is asked.
     rows = np.floor((y + np.arange(height)) * scale).astype(int) - stroke.y
     cols = np.floor((x + np.arange(width)) * scale).astype(int) - stroke.x

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from qtpy.QtTest import QTest
 
 from napari_pathfm.core.edits import AnnotationClass
-from napari_pathfm.gui.history import Stroke
 from napari_pathfm.gui.label_codes import (
     class_colormap,
     code_of,
@@ -23,6 +22,7 @@ from napari_pathfm.gui.label_codes import (
 )
 from napari_pathfm.gui.strokes import lay_over, stroke_of
 from napari_pathfm.io.errors import ProjectError
+from napari_pathfm.io.painting import Paint
 
 Wait = Callable[[Callable[[], bool]], None]
 
@@ -80,7 +80,7 @@ def test_a_stroke_gathers_its_stamps() -> None:
     layer.data_setitem((np.array([40, 41]), np.array([2, 3])), 5001)
     stroke = stroke_of(said[0], 2, 100, 200)
     assert stroke is not None
-    assert (stroke.level, stroke.y, stroke.x) == (2, 107, 207)
+    assert (stroke.factor, stroke.y, stroke.x) == (4, 107, 207)
     drawn = np.zeros((50, 60), bool)
     height, width = stroke.mask.shape
     drawn[7 : 7 + height, 7 : 7 + width] = stroke.mask
@@ -96,7 +96,7 @@ def test_a_stroke_gathers_its_stamps() -> None:
 def test_a_waiting_stroke_shows_at_every_level_as_it_will_be(level: int) -> None:
     mask = np.zeros((6, 5), bool)
     mask[1:5, 2:4] = True
-    stroke = Stroke(1, 7, 9, np.full((6, 5), 3, np.uint32), mask)
+    stroke = Paint(7, 9, np.full((6, 5), 3, np.uint32), mask, 2)
     whole = np.zeros((64, 64), np.uint32)
     rows, cols = np.nonzero(mask)
     for row, col in zip((rows + 7) * 2, (cols + 9) * 2, strict=True):
