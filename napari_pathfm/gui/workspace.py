@@ -166,9 +166,11 @@ class Workspace(QObject):
         slide = self.session.slide
         if not isinstance(slide, SlideReader):
             return
-        if self.session.project is not None and not self.session.project.read_only:
+        project = self.session.project
+        if project is not None and not project.read_only:
             try:
-                self.session.project.set_mpp(slide.id, mpp)
+                project.add_slide(slide)  # it may be on screen for a moment only
+                project.set_mpp(slide.id, mpp)
             except (ProjectError, ValueError) as error:
                 notify.fail("Pixel size", error)
                 return
