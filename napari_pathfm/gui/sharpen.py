@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from ..io.loader import SegmentLoader
 from .ahead import Ahead
+from .frames import LightFrames
 from .layers import slide_of
 from .unlisted import unlisted
 
@@ -49,6 +50,7 @@ class Sharpener(QObject):
         # Loaders call from their threads.
         self._arrived.connect(self._on_arrived, Qt.ConnectionType.QueuedConnection)
         self._settled.connect(self._on_settled, Qt.ConnectionType.QueuedConnection)
+        self._frames = LightFrames(viewer, self)
         self._ahead = Ahead(viewer, self._fed, self)
         self._ahead.sliced.connect(self._on_sliced)
         viewer.layers.events.inserted.connect(self._on_inserted)
