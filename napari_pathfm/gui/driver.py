@@ -27,6 +27,9 @@ NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 STROKE_SECONDS = 0.7
 LOOK_SECONDS = 0.7
 
+REST_SECONDS = 0.3
+"""Before a picture: what follows when the view rests is in it."""
+
 
 class DriverError(RuntimeError):
     """Something that should have followed did not."""
@@ -114,7 +117,7 @@ class Driver:
 
     def picture(self, name: str, widget: QWidget | None = None) -> Path:
         """Take a screenshot of the whole window, or of one widget."""
-        QApplication.processEvents()
+        self.idle(REST_SECONDS)
         path = self.pictures / f"{len(self.taken) + 1}-{name}.png"
         if widget is None:
             self.viewer.screenshot(str(path), canvas_only=False, flash=False)

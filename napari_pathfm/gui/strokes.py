@@ -40,13 +40,18 @@ def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Paint | None:
     bottom = max(part[0] + part[2].shape[0] for part in parts)
     right = max(part[1] + part[2].shape[1] for part in parts)
     mask = np.zeros((bottom - top, right - left), bool)
-    ids = np.zeros(mask.shape, np.uint32)
+    numbers = np.unique(np.concatenate([decode(codes).ravel() for *_, codes in parts]))
+    if len(numbers) == 1:  # nearly always; strokes that wait take a fifth of the memory so
+        ids = np.broadcast_to(numbers[0], mask.shape)
+    else:
+        ids = np.zeros(mask.shape, np.uint32)
     for row, col, drawn, codes in parts:
         here = np.s_[
             row - top : row - top + drawn.shape[0], col - left : col - left + drawn.shape[1]
         ]
         mask[here] |= drawn
-        np.copyto(ids[here], decode(codes), where=drawn)
+        if len(numbers) > 1:
+            np.copyto(ids[here], decode(codes), where=drawn)
     return Paint(y + top, x + left, ids, mask, 2**level) if mask.any() else None
 
 
@@ -64,8 +69,10 @@ def _part(atom: Any) -> Part:
     ys, xs = (np.asarray(axis).ravel() for axis in indices)
     row, col = int(ys.min()), int(xs.min())
     mask = np.zeros((int(ys.max()) - row + 1, int(xs.max()) - col + 1), bool)
-    codes = np.zeros(mask.shape, np.int64)
     mask[ys - row, xs - col] = True
+    if np.ndim(value) == 0:
+        return row, col, mask, np.array([[value]], np.int64)
+    codes = np.zeros(mask.shape, np.int64)
     codes[ys - row, xs - col] = value
     return row, col, mask, codes
 

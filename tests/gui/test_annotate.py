@@ -87,9 +87,20 @@ def test_a_stroke_gathers_its_stamps() -> None:
     drawn[40, 2] = drawn[41, 3] = True
     assert (drawn == (layer.data == 5001)).all()
     assert (stroke.ids[stroke.mask] == 5).all()
+    assert stroke.ids.strides == (0, 0), "one number is kept once"
     other = stroke_of(said[1], 0, 0, 0)
     assert other is not None
     assert (other.y, other.x, other.mask.sum()) == (40, 2, 2)
+
+
+def test_a_stroke_of_several_objects_keeps_all_their_numbers() -> None:
+    earlier = ((np.array([4, 4]), np.array([8, 9])), None, np.array([5001, 7002]))
+    later = ((np.array([5, 4]), np.array([8, 9])), None, 9001)
+    stroke = stroke_of([earlier, later], 0, 100, 200)
+    assert stroke is not None
+    assert (stroke.y, stroke.x) == (104, 208)
+    assert stroke.mask.tolist() == [[True, True], [True, False]]
+    assert stroke.ids.tolist() == [[5, 9], [9, 0]]
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
