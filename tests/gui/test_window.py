@@ -270,6 +270,20 @@ def test_an_absurd_mpp_is_asked_for_and_a_wrong_one_can_be_changed_for_good(
     window.driver.wait(lambda: window.session.slide.mpp == 0.5, "what the user said", 30)
 
 
+def test_a_pixel_size_is_kept_however_soon_it_is_given(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    window.open(synthetic, tmp_path / "project")
+    window.rest()
+    project, slide = window.session.project, window.session.slide
+    with project.database.transaction("as long as the slide is being added") as database:
+        database.execute("DELETE FROM slides WHERE id = ?", (slide.id,))
+    window.dock.slide.mpp.setValue(0.7)
+    assert project.mpp(slide.id) == 0.7
+    assert window.session.slide.mpp == 0.7
+    window.rest()
+
+
 def test_a_region_is_drawn_on_one_layer_however_often_it_is_asked_for(
     window: Window, synthetic: Path, tmp_path: Path
 ) -> None:
