@@ -142,7 +142,7 @@ def cases(whole: Sequence[Specimen], count: int, seed: int = 0) -> Iterator[Case
 def damage(specimen: Specimen, others: Sequence[Specimen], rng: random.Random) -> Case:
     """Damage a slide in one of all ways that make sense for it."""
     ways = [_flipped, _cut, _zeroed, _removed, _swapped, _markers]
-    entries = _entries(specimen.data)
+    entries = entries_of(specimen.data)
     if entries:
         ways += [_tags, _tags, _tags, _cycle, _petapixel]
     if specimen.segments:
@@ -231,7 +231,7 @@ class _Entry:
         struct.pack_into(self.order + form, data, self.at, self.tag, kind, count, value)
 
 
-def _entries(data: bytes) -> list[_Entry]:
+def entries_of(data: bytes) -> list[_Entry]:
     """Return all entries of all directories of a TIFF, and tag -1 for the links to the next."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:

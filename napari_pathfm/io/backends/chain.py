@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from ...core.slide import SlideError
@@ -14,7 +15,10 @@ from ...core.slide import SlideError
 ORDERS = {b"II": "<", b"MM": ">"}
 CLASSIC, BIG = 42, 43
 
-TILE_WIDTH, TILE_LENGTH = 322, 323
+WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS = 256, 257, 322, 323, 324
+
+LONGEST = 2**24
+"""Pixels along a side of an image that may be true: more than a whole glass at 0.01 um."""
 
 WHOLE_CLASSIC = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 WHOLE = {**WHOLE_CLASSIC, 16: "Q", 17: "q"}
@@ -31,20 +35,49 @@ class Bytes(Protocol):
         """Return up to `count` bytes."""
 
 
+@dataclass(frozen=True)
+class Directory:
+    """What a directory says of its image, in pixels; 0 for what it does not say (strips).
+
+    Attributes
+    ----------
+    height, width : int
+    tile_height, tile_width : int
+    tiles : int
+        How many there are.
+    """
+
+    height: int
+    width: int
+    tile_height: int
+    tile_width: int
+    tiles: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are as many tiles as its size needs; strips are."""
+        if not (self.tile_height and self.tile_width):
+            return True
+        return self.tiles == -(-self.height // self.tile_height) * -(-self.width // self.tile_width)
+
+
 def check_chain(file: Bytes) -> None:
     """Follow the links from directory to directory; files that are no TIFF have none.
 
     Raises
     ------
     SlideError
-        They lead back to a directory that was already there.
+        They lead back to a directory that was already there, or an image has an absurd size.
     """
-    for _ in _directories(file):
-        pass
+    for image in directories(file):
+        if not (0 <= image.height <= LONGEST and 0 <= image.width <= LONGEST):
+            raise SlideError(
+                f"one of its images claims to be {image.height} x {image.width} pixels large"
+            )
 
 
-def tile_sizes(file: Bytes) -> Iterator[tuple[int, int]]:
-    """Yield height and width of the tiles that each directory of a TIFF claims, 0 for strips.
+def directories(file: Bytes) -> Iterator[Directory]:
+    """Yield what each directory of a TIFF claims; nothing for files that are no TIFF.
 
     Raises
     ------
@@ -52,14 +85,18 @@ def tile_sizes(file: Bytes) -> Iterator[tuple[int, int]]:
         The list of directories does not end.
     """
     for order, version, at, entries in _directories(file):
-        size, value, kinds = (20, 12, WHOLE) if version == BIG else (12, 8, WHOLE_CLASSIC)
+        big = version == BIG
+        size, value, kinds = (20, 12, WHOLE) if big else (12, 8, WHOLE_CLASSIC)
         data = file.read(at, min(entries, MOST_ENTRIES) * size)
-        found = {TILE_LENGTH: 0, TILE_WIDTH: 0}
+        found = dict.fromkeys((LENGTH, WIDTH, TILE_LENGTH, TILE_WIDTH), 0)
+        tiles = 0
         for entry in range(0, len(data) - size + 1, size):
             tag, kind = struct.unpack_from(order + "HH", data, entry)
-            if tag in found and kind in kinds:
+            if tag == TILE_OFFSETS:
+                (tiles,) = struct.unpack_from(order + ("Q" if big else "I"), data, entry + 4)
+            elif tag in found and kind in kinds:
                 (found[tag],) = struct.unpack_from(order + kinds[kind], data, entry + value)
-        yield found[TILE_LENGTH], found[TILE_WIDTH]
+        yield Directory(found[LENGTH], found[WIDTH], found[TILE_LENGTH], found[TILE_WIDTH], tiles)
 
 
 def _directories(file: Bytes) -> Iterator[tuple[str, int, int, int]]:

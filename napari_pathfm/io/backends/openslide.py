@@ -21,7 +21,7 @@ from .base import (
     on_white,
     white_outside,
 )
-from .chain import tile_sizes
+from .chain import check_chain, directories
 from .codecs import LARGEST_PIECE
 from .mirax import MIRAX, check_mirax
 from .ranges import LocalFile
@@ -30,7 +30,13 @@ SEGMENT = 512
 
 
 HAMAMATSU = "hamamatsu"
-"""Its files are TIFFs whose links may be cut off after 32 bits; they hold no tiles."""
+"""Its files are TIFFs whose links are cut off after 32 bits; they hold no tiles."""
+
+LINKED = 2**32
+"""Bytes of a file in which all links can be followed, be they cut off or not."""
+
+VENTANA = "ventana"
+"""OpenSlide asks its files for tiles that they do not have, where their sizes are wrong."""
 
 
 class OpenSlideBackend:
@@ -91,6 +97,9 @@ class OpenSlideBackend:
 
         if self._path.suffix.lower() == MIRAX:
             check_mirax(self._path)
+        # OpenSlide ends the process where it cannot allocate what a directory claims.
+        if self._path.is_file() and self._path.stat().st_size < LINKED:
+            check_chain(LocalFile(self._path))
         try:
             return openslide.OpenSlide(self._path)
         except (openslide.OpenSlideError, *FILE_ERRORS) as error:
@@ -100,8 +109,12 @@ class OpenSlideBackend:
         # OpenSlide decodes its tiles and associated images as a whole, and where there is not
         # enough memory for what they claim to be, it ends the process.
         sizes = [self._size(f"openslide.level[{n}].tile-") for n in range(len(self.levels))]
-        if self.properties.get("openslide.vendor") != HAMAMATSU:
-            sizes += tile_sizes(LocalFile(self._path))
+        vendor = self.properties.get("openslide.vendor")
+        if vendor != HAMAMATSU:
+            images = list(directories(LocalFile(self._path)))
+            sizes += [(image.tile_height, image.tile_width) for image in images]
+            if vendor == VENTANA and not all(image.complete for image in images):
+                raise SlideError("its levels do not have as many tiles as their sizes need")
         for height, width in sizes:
             if abs(height * width) > LARGEST_PIECE:
                 raise SlideError(f"its tiles claim to be {height} x {width} pixels large")
