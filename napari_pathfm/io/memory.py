@@ -51,12 +51,12 @@ class Recycler:
         count = math.prod(shape)
         for _ in range(len(self._idle)):
             try:
-                memory = self._idle.popleft()
+                memory = self._idle.pop()
             except IndexError:  # another thread was faster
                 break
             if count <= len(memory) <= 2 * count:
                 return np.asarray(_Loan(memory, self))[:count].reshape(shape)
-            self._idle.append(memory)
+            self._idle.appendleft(memory)
         return np.asarray(_Loan(np.empty(count, np.uint8), self)).reshape(shape)
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ class WalkTiles:
     ) -> None:
         self._plan, self._side, self._missing = plan, level.tile_shape, counts
         self._tops, self._lefts = corners.T.tolist()
+        self._cuts = tuple(_cuts(side, plan.size) for side in level.tile_shape)
         outside = ((corners < 0) | (corners + plan.size > level.shape)).any(1)
         self._over_edge = np.flatnonzero(outside)
         self._resized = plan.size != plan.tile_px
@@ -63,7 +65,7 @@ class WalkTiles:
         self._squares.make_room(last)
         begin, end = self._over_edge.searchsorted((self._begun, last + 1))
         for tile in self._over_edge[begin:end].tolist():
-            self._tiles[tile] = self._squares[tile] = 255
+            self._tiles[tile][:] = self._squares[tile][:] = 255
         self._begun = max(self._begun, last + 1)
 
     def square(self, tile: int) -> RGB:
@@ -72,16 +74,16 @@ class WalkTiles:
 
     def put(self, segment: RGB, row: int, col: int, tiles: list[int]) -> None:
         """Copy a segment to where it lies in tiles that it touches."""
-        (height, width), size = self._side, self._plan.size
-        y, x = row * height, col * width
+        # Some 10 us of Python a segment, while decoding it takes 80: each look-up counts.
+        (rows, cols), squares, tops, lefts = self._cuts, self._squares, self._tops, self._lefts
+        y, x = row * self._side[0], col * self._side[1]
         for tile in tiles:
-            top, left = y - self._tops[tile], x - self._lefts[tile]
-            square = self._squares[tile]
-            square[max(top, 0) : top + height, max(left, 0) : left + width] = segment[
-                max(-top, 0) : size - top, max(-left, 0) : size - left
-            ]
+            to_rows, from_rows = rows[y - tops[tile]]
+            to_cols, from_cols = cols[x - lefts[tile]]
+            square = squares[tile]
+            square[to_rows, to_cols] = segment[from_rows, from_cols]
             if self._resized and self._complete(tile):
-                self._tiles[tile] = resize(square, self._plan.tile_px, self._plan.tile_px)
+                self._tiles[tile][:] = resize(square, self._plan.tile_px, self._plan.tile_px)
 
     def _complete(self, tile: int) -> bool:
         with self._lock:
@@ -98,29 +100,38 @@ class WalkTiles:
         return self._tiles.take(first)
 
 
-class _Pieces:
-    """Squares of one size, of which so many lie in one piece of memory."""
+@lru_cache(8)
+def _cuts(side: int, size: int) -> list[tuple[slice, slice]]:
+    """Which part of a tile a segment fills, and which part of the segment that is, on one axis.
+
+    The index is where the segment begins in the tile, negative where it begins before it.
+    """
+    inside = [(slice(begin, begin + side), slice(0, size - begin)) for begin in range(size)]
+    before = [(slice(0, side - cut), slice(cut, cut + size)) for cut in range(side - 1, 0, -1)]
+    return inside + before
+
+
+class _Pieces(dict[int, RGB]):
+    """Squares of one size by their number, of which so many lie in one piece of memory."""
 
     def __init__(self, total: int, count: int, side: int) -> None:
+        super().__init__()
         self._total, self._count, self._side = total, count, side
         self._begun = 0
         self._held: dict[int, RGB] = {}
-
-    def __getitem__(self, number: int) -> RGB:
-        piece, within = divmod(number, self._count)
-        square: RGB = self._held[piece][within]
-        return square
-
-    def __setitem__(self, number: int, pixels: RGB | int) -> None:
-        self[number][:] = pixels
 
     def make_room(self, last: int) -> None:
         """Have memory up to the square with the number `last`."""
         for piece in range(self._begun, last // self._count + 1):
             count = min(self._count, self._total - piece * self._count)
-            self._held[piece] = recycler().take(count, self._side, self._side, 3)
+            memory = recycler().take(count, self._side, self._side, 3)
+            self._held[piece] = memory
+            self.update(enumerate(memory, piece * self._count))
             self._begun += 1
 
     def take(self, first: int) -> RGB:
         """Hand out the piece that begins with the square `first`."""
-        return self._held.pop(first // self._count)
+        piece = self._held.pop(first // self._count)
+        for number in range(first, first + len(piece)):
+            del self[number]  # or its view would keep the memory
+        return piece
