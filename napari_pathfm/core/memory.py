@@ -7,6 +7,12 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
+LARGE_BYTES = 8 * 1024**2
+"""What a network needs for a few tiles is smaller: it would be slower with fresh memory."""
+
+M_MMAP_THRESHOLD = -3
+"""Of ``malloc.h``."""
+
 
 def give_back() -> None:
     """Hand back what is free; does nothing where the C library has no way to.
@@ -15,13 +21,22 @@ def give_back() -> None:
     after a few large edits hundreds of MiB would be kept for nobody. Takes some ms, in which other
     threads go on.
     """
-    trim = _trim()
+    trim = _c_library("malloc_trim")
     if trim is not None:
         trim(0)
 
 
+def hand_back_at_once() -> None:
+    """Let large arrays go back to the system as soon as nobody uses them, from now on.
+
+    glibc does so at first, but holds the larger ones back, too, once it has seen them come and go:
+    pictures of some 20 MB do that all the time in a window, in several threads.
+    """
+    option = _c_library("mallopt")
+    if option is not None:
+        option(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
 @cache
-def _trim() -> Callable[[int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+def _c_library(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

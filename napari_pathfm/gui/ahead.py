@@ -27,6 +27,9 @@ class Ahead(QObject):
         Returns the layers to slice.
     """
 
+    slicing = Signal()
+    """Layers are about to get the pixels of another view."""
+
     sliced = Signal()
     """Layers have the pixels of the view as far as they are there."""
 
@@ -65,6 +68,7 @@ class Ahead(QObject):
         if np.array_equal(corners, self._corners):
             return
         self._corners, sliced = corners, self._layers()
+        self.slicing.emit()
         seen, known = self._canvas.camera.zoom, self._viewer.scene.camera.zoom
         scale = 1 / (known if np.isclose(seen, known) else seen)
         for layer in self._viewer.layers:

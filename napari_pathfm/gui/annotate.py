@@ -13,7 +13,6 @@ import numpy as np
 from app_model.types import KeyCode
 from napari import Viewer
 from napari.layers import Labels, Layer
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..core.slide import Slide
@@ -25,7 +24,7 @@ from .class_changes import ClassChanges
 from .filling import Filler, Filling
 from .history import History
 from .keys import REDO, UNDO, Keys, bind
-from .label_codes import class_colormap, code_of, object_of
+from .label_codes import Codes, class_colormap, code_of, object_of, with_room_for
 from .layers import slide_scale
 from .place import STEP, Place, clipped, place_for
 from .runner import Runner
@@ -227,7 +226,7 @@ class EditWindow(QObject):
         place = place_for(store, region, scale)
         return Filling(store, place, strokes, self.active.id, self._highlighted)
 
-    def _on_filled(self, filling: Filling, codes: NDArray[np.int64]) -> None:
+    def _on_filled(self, filling: Filling, codes: Codes) -> None:
         if self.layer is None or filling.store is not self._store:
             return
         if self._pressed or self._unfinished:
@@ -253,7 +252,7 @@ class EditWindow(QObject):
         if self._asleep and self.layer is not None and event.value is self.layer:
             self.refill()
 
-    def _show(self, layer: Labels, place: Place, codes: NDArray[np.int64]) -> None:
+    def _show(self, layer: Labels, place: Place, codes: Codes) -> None:
         if place != self.place and self._slide is not None:
             scale, factor = slide_scale(self._slide), 2**place.level
             corner = np.array((place.y, place.x)) * factor + (factor - 1) / 2
@@ -261,7 +260,8 @@ class EditWindow(QObject):
                 layer.scale = (scale * factor,) * 2
             layer.translate = corner * scale
             self.place = place
-        if layer.data.shape == codes.shape:
+        codes = with_room_for(int(layer.selected_label), codes)
+        if (layer.data.shape, layer.data.dtype) == (codes.shape, codes.dtype):
             layer.data[...] = codes
             layer.refresh(thumbnail=False, extent=False)
         else:
@@ -291,7 +291,7 @@ class EditWindow(QObject):
         active = self._viewer.layers.selection.active
         unit = "um" if slide.mpp else "pixel"
         layer = Labels(
-            np.zeros((STEP, STEP), np.int64),
+            np.zeros((STEP, STEP), np.uint32),
             name=NAME,
             units=(unit, unit),
             opacity=0.5,
@@ -369,6 +369,9 @@ class EditWindow(QObject):
         if self.layer is None:
             return
         self._choosing = True
+        roomy = with_room_for(code, self.layer.data)
+        if roomy is not self.layer.data:
+            self.layer.data = roomy
         self.layer.selected_label = code
         self._choosing = False
         self.object_chosen.emit(object_of(code))

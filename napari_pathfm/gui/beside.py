@@ -85,7 +85,7 @@ class Beside(QObject):
         active, slide = self._viewer.layers.selection.active, self._session.slide
         unit = "um" if slide is not None and slide.mpp else "pixel"
         layer = Labels(
-            np.zeros((STEP, STEP), np.int64),
+            np.zeros((STEP, STEP), np.uint32),
             name=f"{store.name} (beside)",
             units=(unit, unit),
             colormap=class_colormap(self._session.classes),

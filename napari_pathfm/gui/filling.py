@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from ..io.masks import AnnotationLayer
 from ..io.painting import Paint
-from .label_codes import HIGHLIGHT, encode
+from .label_codes import HIGHLIGHT, Codes, encode
 from .place import Place
 from .strokes import lay_over
 
@@ -39,7 +39,7 @@ class Filling:
     class_id: int
     highlighted: int
 
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> Codes:
         """Read it: ``(height, width)`` codes of the place."""
         place = self.place
         ids = self.store.read(place.level, place.y, place.x, place.height, place.width)
@@ -98,7 +98,7 @@ class Filler(QObject):
             with contextlib.suppress(RuntimeError):
                 self._read.emit(number, filling, codes)
 
-    def _on_read(self, number: int, filling: Filling, codes: NDArray[np.int64]) -> None:
+    def _on_read(self, number: int, filling: Filling, codes: Codes) -> None:
         if number == self._number:
             self._asked = None
             self.filled.emit(filling, codes)

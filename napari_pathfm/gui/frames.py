@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtGui import QGuiApplication
 
 from .layers import slide_of
+from .textures import fit_anew, keep_texture
 
 Callback = tuple[ReferenceType[Any], str]
 """A method of something, as napari's events keep it."""
@@ -29,6 +30,9 @@ AS_IT_IS = {
     "gamma": "vec4 as_it_is(vec4 color) { float power = $gamma; return color; }",
 }
 """Shader functions in place of vispy's; a compiler drops variables that nothing uses."""
+
+LONGEST_BAR = 153.0
+"""Pixels of the screen, as napari draws it, with the width of its line."""
 
 LEVEL_LABEL = "_update_auto_label"
 """What napari's layer controls call at new pixels, to show from which level they are."""
@@ -50,9 +54,12 @@ class LightFrames(QObject):
         super().__init__(parent)
         # napari offers no other way to what draws.
         self._canvas: Any = viewer.window._qt_viewer.canvas
-        if draws_in_software(self._canvas):
+        self._in_software = draws_in_software(self._canvas)
+        if self._in_software:
             compose_apart(self._canvas.native)
             draw_later(self._canvas.native)
+            # napari's own listener, which makes the bar, was there before.
+            viewer.canvas.overlays.scale_bar.events.visible.connect(self._on_scale_bar)
         self._level_labels: list[Callback] = []
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -73,6 +80,15 @@ class LightFrames(QObject):
                 event.connect(choose)
             choose()
             self._hold_level_label(layer)
+            if self._in_software:
+                node = self._canvas.layer_to_visual[layer].node
+                keep_texture(node)
+                layer.events.interpolation2d.connect(lambda _: fit_anew(node))
+
+    def _on_scale_bar(self) -> None:
+        overlay = self._canvas.viewer.canvas.overlays.scale_bar
+        for visual in self._canvas._viewer_overlay_to_visual.get(overlay, ()):
+            steady(visual.node)
 
     def _choose_shader(self, layer: Image, _: Any = None) -> None:
         # vispy stretches each colour and raises it to a power, be it by 1: a fourth of a frame.
@@ -121,6 +137,21 @@ def compose_apart(native: Any) -> None:
     if QGuiApplication.platformName() == "xcb":
         native.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
         native.winId()  # makes it
+
+
+def steady(scale_bar: Any) -> None:
+    """Keep the box of a scale bar as wide as the longest bar, with the bar in its middle.
+
+    Else each step of the zoom gives the box another width, and its shader is compiled again: 10 ms.
+    """
+    layout = scale_bar._calculate_layout
+    if layout.__name__ == "_calculate_layout":
+
+        def wide(length: float) -> dict[str, float]:
+            found: dict[str, float] = layout(length)
+            return found | {"width": max(found["width"], LONGEST_BAR)}
+
+        scale_bar._calculate_layout = wide
 
 
 def draw_later(native: Any) -> None:

@@ -3,7 +3,8 @@
 napari finds the colour of a label either by the label modulo the number of colours (10 ms for a
 window of 2200 x 1500 pixels, however many labels there are) or in a dict (100 to 450 ms, growing
 with the labels). So that objects have the colour of their class at the first speed, the pixels
-on screen hold ``1000 * object + class``: object 12 of class 3 reads 12003.
+on screen hold ``1000 * object + class``: object 12 of class 3 reads 12003. They are uint32 up to
+object 4,294,966, and int64 where there are others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ TABLE = 16
 PIECE = 1 << 16
 """Pixels that are written at once."""
 
+Codes = NDArray[np.uint32] | NDArray[np.int64]
+
 UNCLASSIFIED = "#9e9e9e"
 POINTED_OUT = "#ffff66"
 
@@ -43,14 +46,19 @@ def object_of(code: int) -> int:
     return int(code) // BASE
 
 
-def decode(codes: NDArray[np.int64]) -> NDArray[np.uint32]:
+def decode(codes: Codes) -> NDArray[np.uint32]:
     """Objects of codes, any shape."""
     return (codes // BASE).astype(np.uint32)
 
 
+def with_room_for(code: int, codes: Codes) -> Codes:
+    """Return codes, any shape, of a type that can hold another one."""
+    return codes if code <= np.iinfo(codes.dtype).max else codes.astype(np.int64)
+
+
 def encode(
     ids: NDArray[np.uint32], classes_of: Callable[[NDArray[np.uint32]], NDArray[np.integer]]
-) -> NDArray[np.int64]:
+) -> Codes:
     """Codes of object ids.
 
     Parameters
@@ -63,20 +71,22 @@ def encode(
     Returns
     -------
     ndarray
-        ``(h, w)`` int64.
+        ``(h, w)`` uint32, or int64 where one of them is larger.
     """
     starts = _runs(ids)
     numbers = ids.ravel()[starts]
     present = _distinct(numbers)
     codes = np.zeros(len(present) + 1, np.int64)
     codes[1:] = present.astype(np.int64) * BASE + classes_of(present)
+    if int(codes.max()) <= np.iinfo(np.uint32).max:
+        codes = codes.astype(np.uint32)
     of_runs = codes[np.where(numbers > 0, _places(present, numbers) + 1, 0)]
     return _repeated(of_runs, starts, ids.size).reshape(ids.shape)
 
 
-def _repeated(codes: NDArray[np.int64], starts: NDArray[np.intp], size: int) -> NDArray[np.int64]:
+def _repeated(codes: Codes, starts: NDArray[np.intp], size: int) -> Codes:
     """Repeat each code from its start to the next one's."""
-    out = np.empty(size, np.int64)
+    out = np.empty(size, codes.dtype)
     # Piece by piece, so that what numpy makes in between stays in the processor's cache.
     for begin in range(0, size, PIECE):
         end = min(begin + PIECE, size)

@@ -19,10 +19,11 @@ from .unlisted import unlisted
 PART_MS = 120
 """So long a view waits for the last of its segments before it shows those that are there."""
 
-AT_ONCE_SECONDS = 0.012
-"""So long the first frame after a rest waits for segments, if they are likely to come.
+AT_ONCE_SECONDS = 0.03
+"""So long the first pixels after a rest wait for segments, if they are likely to come.
 
-That saves one without them. A view that goes on moving waits for nothing.
+Enlarging a coarser level in their place takes longer than decoding them does from a disk at hand,
+and costs a frame more. A view that goes on moving waits for nothing.
 """
 
 HOLD_SECONDS = 0.12
@@ -52,6 +53,7 @@ class Sharpener(QObject):
         self._settled.connect(self._on_settled, Qt.ConnectionType.QueuedConnection)
         self._frames = LightFrames(viewer, self)
         self._ahead = Ahead(viewer, self._fed, self)
+        self._ahead.slicing.connect(self._on_slicing)
         self._ahead.sliced.connect(self._on_sliced)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -101,15 +103,22 @@ class Sharpener(QObject):
         if loader in self._waiting:
             self._refresh(loader)
 
-    def _on_sliced(self) -> None:
+    def _on_slicing(self) -> None:
         now = time.monotonic()
         moving, self._sliced_at = now - self._sliced_at < HOLD_SECONDS, now
-        if moving:
-            return
-        end = now + AT_ONCE_SECONDS
-        for loader in {_fed_by(layer) for layer in self._viewer.layers}:
-            if loader is not None and loader.soon(end - time.monotonic()):
-                self._refresh(loader)
+        for loader in self._loaders():
+            loader.patient_until = 0.0 if moving else now + AT_ONCE_SECONDS
+            loader.lacking = False
+
+    def _on_sliced(self) -> None:
+        for loader in self._loaders():
+            loader.patient_until = 0.0
+            if not loader.lacking:
+                self._waiting.discard(loader)  # what has come meanwhile is in the pixels
+
+    def _loaders(self) -> set[SegmentLoader]:
+        found = {_fed_by(layer) for layer in self._viewer.layers}
+        return {loader for loader in found if loader is not None}
 
     def _refresh_waiting(self) -> None:
         for loader in tuple(self._waiting):

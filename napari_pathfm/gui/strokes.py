@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.painting import Paint
-from .label_codes import decode
+from .label_codes import Codes, decode
 
 
 def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Paint | None:
@@ -55,7 +55,7 @@ def stroke_of(atoms: Sequence[Any], level: int, y: int, x: int) -> Paint | None:
     return Paint(y + top, x + left, ids, mask, 2**level) if mask.any() else None
 
 
-Part = tuple[int, int, NDArray[np.bool_], NDArray[np.int64]]
+Part = tuple[int, int, NDArray[np.bool_], Codes]
 """Row and column of its corner, the pixels drawn, and their codes (of one pixel, or of all)."""
 
 

@@ -26,6 +26,6 @@ def warm_up() -> Job[None]:
     for module in READERS:
         importlib.import_module(module)
     yield Progress(1, 3, "Getting the brush ready")
-    Labels(np.zeros((2, 2), np.int64), colormap=class_colormap(()))
+    Labels(np.zeros((2, 2), np.uint32), colormap=class_colormap(()))
     yield Progress(2, 3, "Getting the brush ready")
     Labels(np.zeros((2, 2), np.uint8), colormap=DirectLabelColormap(color_dict={None: "red"}))

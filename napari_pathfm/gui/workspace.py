@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 from ..core import inference
 from ..core.edits import AnnotationClass
 from ..core.jobs import Job, Progress
+from ..core.memory import hand_back_at_once
 from ..core.slide import Slide
 from ..io.project import Project, ProjectError, default_project
 from ..io.reader import SlideReader, open_slide
@@ -99,6 +100,7 @@ class Workspace(QObject):
         self.runner = Runner(self)
         inference.queue("cpu").unit_seconds = UNIT_SECONDS
         sys.setswitchinterval(SWITCH_SECONDS)
+        hand_back_at_once()
         for event in (viewer.scene.camera.events.center, viewer.scene.camera.events.zoom):
             event.connect(_hold_inference)
         self.session.events.slide.connect(self._on_slide)

@@ -10,8 +10,8 @@ from functools import cache
 
 from ..core.slide import RGB
 
-DEFAULT_BYTES = 128 * 1024**2
-"""Some 10 screens full: what is looked at again is there, and painting has the rest of a GiB."""
+DEFAULT_BYTES = 96 * 1024**2
+"""Some 8 screens full: what is looked at again is there, and painting has the rest of a GiB."""
 
 
 class SegmentCache:

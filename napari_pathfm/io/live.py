@@ -15,8 +15,14 @@ from ..core.tiles import coarser_pixels, segments_of
 from .loader import SegmentLoader
 from .reader import SlideReader
 
-CHUNK = 512
-"""Granularity that viewers are told, in pixels."""
+CHUNK = 256
+"""Pixels along which viewers take more or less of a level, about: as many whole segments.
+
+With chunks twice as large they take a third more pixels, which all go through the graphics driver.
+"""
+
+AROUND = 512
+"""Pixels around a view that are read when it is there, should it move on."""
 
 LARGEST = 64_000_000
 """Pixels of the largest region that is handed out in one piece."""
@@ -58,9 +64,9 @@ def live_levels(slide: SlideReader) -> tuple[list[LevelArray], SegmentLoader]:
 class LevelArray:
     """One level as a read-only array-like ``(h, w, 3)`` uint8.
 
-    Indexing answers at once with what is in the cache and, where that is missing, with the next
-    coarser level enlarged, and asks the loader for it. So the same index gives a sharper answer
-    later; the loader's ``loaded`` signal says when.
+    Indexing answers with what is in the cache and, where that is missing, with the next coarser
+    level enlarged, and asks the loader for it: at once, but for the loader's patience. So the same
+    index gives a sharper answer later; the loader's ``loaded`` signal says when.
 
     Parameters
     ----------
@@ -85,7 +91,7 @@ class LevelArray:
         self._facts = slide.levels[level]
         self._loader, self._coarser = loader, coarser
         self.shape = (*self._facts.shape, 3)
-        self.chunks = (CHUNK, CHUNK, 3)
+        self.chunks = (*map(_chunk, self._facts.tile_shape), 3)
 
     @property
     def size(self) -> int:
@@ -130,11 +136,14 @@ class LevelArray:
     def region(self, y: int, x: int, height: int, width: int) -> RGB:
         """Return a region inside the level as it is now, and ask for what is missing.
 
-        What lies within a chunk of it is read after that: a view that moves on finds it there.
+        What lies around it is read after that: a view that moves on finds it there.
         """
-        out, missing = self._now(y, x, height, width)
-        around = y - CHUNK, x - CHUNK, height + 2 * CHUNK, width + 2 * CHUNK
+        around = y - AROUND, x - AROUND, height + 2 * AROUND, width + 2 * AROUND
+        missing = self._missing(y, x, height, width)
         self._loader.request(self.level, missing, self._missing(*around))
+        self._loader.soon()
+        out, missing = self._now(y, x, height, width)
+        self._loader.lacking |= bool(missing)
         return out
 
     def sharp(self, y: int, x: int, height: int, width: int) -> bool:
@@ -215,6 +224,10 @@ class LevelArray:
         if len(keys) != 3 or Ellipsis in keys:
             raise IndexError("a level has 3 axes, and an index may hold one ellipsis")
         return _range(keys[0], self.shape[0]), _range(keys[1], self.shape[1]), keys[2]
+
+
+def _chunk(side: int) -> int:
+    return 2 * CHUNK if side > 2 * CHUNK else side * max(1, CHUNK // side)
 
 
 def _range(key: Any, length: int) -> tuple[range, Any]:

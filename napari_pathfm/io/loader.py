@@ -72,6 +72,10 @@ class SegmentLoader:
         From the loader's threads: all that was asked for is there.
     focus : tuple of float or None
         ``(y, x)`` in level-0 pixels, where the user looks; the middle of the request if ``None``.
+    patient_until : float
+        Until then, of ``time.monotonic``, whoever asks waits for what is likely to come so soon.
+    lacking : bool
+        Set where pixels are handed out that are not all there; for others to reset.
     """
 
     loaded: ClassVar[Signal] = Signal(int, int, int)
@@ -79,6 +83,8 @@ class SegmentLoader:
 
     def __init__(self, slide: Segments) -> None:
         self.focus: tuple[float, float] | None = None
+        self.patient_until = 0.0
+        self.lacking = False
         self._slide = slide
         self._whole: dict[int, RGB] = {}
         self._have: set[Place] = set()  # of pinned levels
@@ -173,14 +179,12 @@ class SegmentLoader:
         with self._changed:
             return self._changed.wait_for(self._overview, seconds)
 
-    def soon(self, seconds: float) -> bool:
-        """Wait for what is asked for if that is likely to come so soon; whether something came."""
+    def soon(self) -> None:
+        """Wait for what is asked for if that is likely to come before the patience ends."""
+        seconds = self.patient_until - time.monotonic()
         with self._changed:
-            missing = len(self._wishes.awaited)
-            if not 0 < missing * self._pace < seconds * len(self._threads):
-                return False
-            self._changed.wait_for(lambda: not self._wishes.awaited, seconds)
-            return len(self._wishes.awaited) < missing
+            if 0 < len(self._wishes.awaited) * self._pace < seconds * len(self._threads):
+                self._changed.wait_for(lambda: not self._wishes.awaited, seconds)
 
     def close(self) -> None:
         """Stop the threads; each finishes the segment of the file that it is at."""

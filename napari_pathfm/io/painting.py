@@ -17,7 +17,7 @@ from .objects import ObjectTable
 
 Box = tuple[int, int, int, int]
 
-UNPACKED = 32
+UNPACKED = 8
 """So many changed chunks of an edit stay as they are; the others are held compressed."""
 
 _FAR = (1 << 31) - 1

@@ -113,3 +113,41 @@ def test_the_level_is_shown_when_the_view_rests(opened: Window) -> None:
     opened.driver.wait(lambda: f"Auto ({layer.data_level})" != before, "another level", 20)
     assert meanwhile[0] == before, "not while the view moves"
     opened.driver.wait(lambda: shown.itemText(0) == f"Auto ({layer.data_level})", "its number", 20)
+
+
+def test_a_texture_with_room_shows_the_same(opened: Window) -> None:
+    in_software(opened)
+    node = canvas_of(opened).layer_to_visual[layer_of(opened)].node
+    camera, layer = opened.viewer.scene.camera, layer_of(opened)
+
+    def has_room() -> bool:
+        return bool(node._texture.shape != node._data.shape)
+
+    for factor, shown in ((0.43, lambda: node._texture.shape[0] > 1024), (4, has_room)):
+        layer.corner_pixels = np.zeros((2, 2), int)  # or napari might keep what it has
+        camera.zoom *= factor
+        opened.driver.wait(shown, f"the pixels at {camera.zoom:.2f}", 20)
+    assert all(np.greater_equal(node._texture.shape, node._data.shape))
+    ours = picture(opened)
+    assert ours.std() > 10, "there is tissue"
+    layer.interpolation2d = "linear"
+    picture(opened)
+    assert node._texture.shape == node._data.shape, "other interpolations reckon with that"
+    layer.interpolation2d = "nearest"
+    assert (picture(opened) == ours).all()
+
+
+def test_the_box_of_the_scale_bar_stays_as_it_is(opened: Window) -> None:
+    in_software(opened)
+    overlay = opened.viewer.canvas.overlays.scale_bar
+    (visual,) = canvas_of(opened)._viewer_overlay_to_visual[overlay]
+    camera, lengths, widths = opened.viewer.scene.camera, set(), set()
+    for _ in range(5):
+        camera.zoom *= 1.17
+        opened.driver.idle(0.1)
+        lengths.add(visual._current_length)
+        widths.add(visual.box.width)
+        line = visual.node.line.pos
+        assert np.isclose(line[:, 0].mean(), visual.x_size / 2), "the bar is in its middle"
+    assert len(lengths) == 5
+    assert len(widths) == 1

@@ -76,3 +76,22 @@ def test_removing_a_slide_stops_its_threads(opened: Window) -> None:
     loader = layer_of(opened).metadata["pathfm"]["loader"]
     opened.viewer.layers.remove(layer_of(opened))
     assert not any(thread.is_alive() for thread in loader._threads)
+
+
+def test_a_cold_view_of_a_disk_at_hand_takes_one_frame(opened: Window) -> None:
+    layer, camera = layer_of(opened), opened.viewer.scene.camera
+    opened.place.magnification.step(20)
+    opened.driver.wait(lambda: is_sharp(opened), "a sharp view", 20)
+    y, x = camera.center[-2:]
+    sharp: list[bool] = []
+    layer.events.set_data.connect(lambda _: sharp.append(is_sharp(opened)), position="last")
+    for shift in (300, 600, 900, 1200):
+        opened.driver.idle(0.5)
+        shared_cache().clear()
+        sharp.clear()
+        camera.center = (0.0, y, x + shift * layer.scale[0])
+        opened.driver.wait(lambda: bool(sharp) and sharp[-1], "a sharp view", 20)
+        opened.driver.idle(0.5)
+        if sharp == [True]:
+            return
+    pytest.fail(f"pixels came in {len(sharp)} steps each time")

@@ -76,10 +76,15 @@ def test_soon_waits_only_for_what_comes_soon(slide: SlideReader) -> None:
     assert loader.wait(20)
     start = time.perf_counter()
     loader.request(0, [(1, col) for col in range(20)])
-    assert not loader.soon(0.008)
+    loader.soon()
+    loader.patient_until = time.monotonic() + 0.008
+    loader.soon()
     assert time.perf_counter() - start < 0.05
     loader.request(0, [(2, 0), (2, 1)])
-    assert loader.soon(10)
+    loader.patient_until = time.monotonic() + 10
+    loader.soon()
+    assert loader.has(0, 2, 0)
+    assert loader.has(0, 2, 1)
     loader.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from napari_pathfm.core.tiles import TileSpec, make_grid, segments_of
 from napari_pathfm.io.backends.ranges import LocalFile
 from napari_pathfm.io.cache import shared_cache
-from napari_pathfm.io.live import CHUNK, live_levels
+from napari_pathfm.io.live import AROUND, live_levels
 from napari_pathfm.io.loader import THREADS
 from napari_pathfm.io.reader import SlideReader, open_slide
 
@@ -77,7 +77,7 @@ def test_the_window_answers_at_once_and_reads_only_what_it_still_shows(
     assert levels[0].sharp(0, 2400, 500, 500)
     read = len(disk.offsets)
     loader.close()
-    around = segments_of(slide.levels[0], 0, 2400 - CHUNK, 500 + CHUNK, 500 + 2 * CHUNK)
+    around = segments_of(slide.levels[0], 0, 2400 - AROUND, 500 + AROUND, 500 + 2 * AROUND)
     assert read <= len(list(around)) + THREADS, "places that the view has left are not read"
 
 
