@@ -76,6 +76,21 @@ def test_arrays_look_like_arrays(live: tuple[list[LevelArray], SegmentLoader]) -
         assert len(level) == level.shape[0]
 
 
+@pytest.mark.parametrize(
+    ("side", "chunk"), [(64, 256), (240, 240), (256, 256), (304, 304), (512, 512), (1024, 512)]
+)
+def test_viewers_take_whole_segments_of_a_handy_size(
+    tmp_path: Path, write_slide: Write, side: int, chunk: int
+) -> None:
+    path = tmp_path / "slide.tif"
+    write_slide(path, shapes=((2048, 2048),), tile=side)
+    with SlideReader(path, open_backend(path)) as slide:
+        levels, loader = live_levels(slide)
+        assert slide.levels[0].tile_shape == (side, side)
+        assert levels[0].chunks == (chunk, chunk, 3)
+        loader.close()
+
+
 def test_coarse_at_once_then_sharp(
     slide: SlideReader, live: tuple[list[LevelArray], SegmentLoader]
 ) -> None:
