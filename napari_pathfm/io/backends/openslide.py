@@ -23,6 +23,7 @@ from .base import (
 )
 from .chain import check_chain, directories
 from .codecs import LARGEST_PIECE
+from .hamamatsu import check_vms
 from .mirax import MIRAX, check_mirax
 from .ranges import LocalFile
 
@@ -97,6 +98,7 @@ class OpenSlideBackend:
 
         if self._path.suffix.lower() == MIRAX:
             check_mirax(self._path)
+        check_vms(self._path)
         # OpenSlide ends the process where it cannot allocate what a directory claims.
         if self._path.is_file() and self._path.stat().st_size < LINKED:
             check_chain(LocalFile(self._path))
