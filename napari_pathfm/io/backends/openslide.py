@@ -117,6 +117,8 @@ class OpenSlideBackend:
             sizes += [(image.tile_height, image.tile_width) for image in images]
             if vendor == VENTANA and not all(image.complete for image in images):
                 raise SlideError("its levels do not have as many tiles as their sizes need")
+            if any(image.lacking for image in images):
+                raise SlideError("one of its images has fewer tiles than its size needs")
         for height, width in sizes:
             if abs(height * width) > LARGEST_PIECE:
                 raise SlideError(f"its tiles claim to be {height} x {width} pixels large")
