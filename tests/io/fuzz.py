@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from PIL import Image
 from .test_bounds import write_leica
 from .test_dicom import write_dicom
 from .test_tiff_families import write_ndpi
-from .vendors import ventana
+from .vendors import hamamatsu, mirax, ventana
 
 Pixels = NDArray[np.uint8]
 Draw = Callable[..., Pixels]
@@ -35,12 +36,30 @@ PETAPIXEL_SIDE = 31_622_777
 
 @dataclass(frozen=True)
 class Specimen:
-    """A whole slide; `segments` are the places (offset, count) of what can be damaged alone."""
+    """A whole slide; `segments` are the places (offset, count) of what can be damaged alone.
+
+    `beside` are the files that belong to the one that is opened, by their paths from its folder.
+    """
 
     kind: str
     suffix: str
     data: bytes
     segments: dict[str, Place] = field(default_factory=dict)
+    beside: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the file that is opened."""
+        return f"slide{self.suffix}"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All files by their paths."""
+        return {self.name: self.data, **self.beside}
+
+    def write(self, folder: Path) -> Path:
+        """Write all files into a new folder; return the one that is opened."""
+        return _write(folder, self.files, self.name)
 
 
 @dataclass(frozen=True)
@@ -49,8 +68,20 @@ class Case:
 
     specimen: Specimen
     how: str
-    data: bytes
+    files: dict[str, bytes]
     hurt: frozenset[str] | None = None
+
+    def write(self, folder: Path) -> Path:
+        """Write all files that are left into a new folder; return the one that is opened."""
+        return _write(folder, self.files, self.specimen.name)
+
+
+def _write(folder: Path, files: dict[str, bytes], opened: str) -> Path:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder / opened
 
 
 def specimens(folder: Path, draw: Draw, real: Path | None) -> list[Specimen]:
@@ -92,6 +123,7 @@ def specimens(folder: Path, draw: Draw, real: Path | None) -> list[Specimen]:
     found.append(Specimen("Ventana BIF", ".bif", (folder / "slide.bif").read_bytes()))
     write_ndpi(folder / "slide.ndpi", draw(1024, 1280))
     found.append(Specimen("Hamamatsu NDPI", ".ndpi", (folder / "slide.ndpi").read_bytes()))
+    found += [_vms(folder / "vms", draw(600, 960)), _mirax(folder / "mirax", draw)]
     if real is not None:
         found.append(Specimen("SVS of a scanner", ".svs", real.read_bytes(), _segments(real)))
     return found
@@ -118,6 +150,27 @@ def _ome(path: Path, levels: list[Pixels]) -> Specimen:
     return Specimen("OME-TIFF", ".ome.tif", path.read_bytes(), _segments(path))
 
 
+def _vms(folder: Path, whole: Pixels) -> Specimen:
+    folder.mkdir()
+    coarse = np.ascontiguousarray(whole[8 :: hamamatsu.MAP, 8 :: hamamatsu.MAP][:32, :40])
+    hamamatsu.write_vms(folder / "slide.vms", (whole, coarse), [400, 200], [640, 320])
+    return _gathered("Hamamatsu VMS", folder / "slide.vms")
+
+
+def _mirax(folder: Path, draw: Draw) -> Specimen:
+    folder.mkdir()
+    photos = mirax.Photos(rows=3, columns=3, missing=((0, 0), (2, 2)))
+    glass = draw(*photos.size)
+    mirax.write_mirax(folder / "slide.mrxs", glass, photos, "VIMSLIDE_POSITION_BUFFER")
+    return _gathered("MIRAX", folder / "slide.mrxs")
+
+
+def _gathered(kind: str, path: Path) -> Specimen:
+    others = sorted(file for file in path.parent.rglob("*") if file.is_file() and file != path)
+    beside = {file.relative_to(path.parent).as_posix(): file.read_bytes() for file in others}
+    return Specimen(kind, path.suffix, path.read_bytes(), beside=beside)
+
+
 def _segments(path: Path) -> dict[str, Place]:
     with tifffile.TiffFile(path) as file:
         found = {}
@@ -141,6 +194,8 @@ def cases(whole: Sequence[Specimen], count: int, seed: int = 0) -> Iterator[Case
 
 def damage(specimen: Specimen, others: Sequence[Specimen], rng: random.Random) -> Case:
     """Damage a slide in one of all ways that make sense for it."""
+    if specimen.beside:
+        return _damage_one_of(specimen, others, rng)
     ways = [_flipped, _cut, _zeroed, _removed, _swapped, _markers]
     entries = entries_of(specimen.data)
     if entries:
@@ -158,7 +213,23 @@ def damage(specimen: Specimen, others: Sequence[Specimen], rng: random.Random) -
         way(data, entries, rng)
     else:
         way(data, rng)
-    return Case(specimen, way.__name__.strip("_"), bytes(data), hurt)
+    return Case(specimen, way.__name__.strip("_"), {specimen.name: bytes(data)}, hurt)
+
+
+def _damage_one_of(specimen: Specimen, others: Sequence[Specimen], rng: random.Random) -> Case:
+    """Damage one file of several, or leave it out."""
+    files = specimen.files
+    name = rng.choice(sorted(files))
+    way = rng.choice([None, _flipped, _cut, _zeroed, _removed, _swapped, _markers, _numbers])
+    data = bytearray(files.pop(name))
+    if way is _swapped:
+        _swapped(data, rng.choice(others).data, rng)
+    elif way is not None:
+        way(data, rng)
+    if way is not None:
+        files[name] = bytes(data)
+    how = "gone" if way is None else way.__name__.strip("_")
+    return Case(specimen, f"{name} {how}", files)
 
 
 def _flipped(data: bytearray, rng: random.Random) -> None:
@@ -202,6 +273,19 @@ def _markers(data: bytearray, rng: random.Random) -> None:
                 most = 65_500 if form == ">HH" else rng.choice([60_000, 2**31 - 1])
                 struct.pack_into(form, data, at + skip, most, most)
             at = data.find(marker, at + 1)
+
+
+def _numbers(data: bytearray, rng: random.Random) -> None:
+    # Those of an ini file; elsewhere whole numbers of 32 bits, of which indices are made.
+    written = [found.span() for found in re.finditer(rb"(?<==)\s*-?\d+", data)]
+    if b"\0" not in data and written:
+        for start, end in sorted(rng.sample(written, rng.choice([1, 1, 3])), reverse=True):
+            data[start:end] = b" %d" % rng.choice([-1, -(2**31), *ABSURD])
+        return
+    for _ in range(rng.choice([1, 1, 5])):
+        near = rng.choice([len(data), min(len(data), 300)])  # the last are where photos lie
+        place = max(0, len(data) - 4 - rng.randrange(near))
+        data[place : place + 4] = struct.pack("<I", rng.choice([*ABSURD, len(data)]))
 
 
 def _segment(data: bytearray, specimen: Specimen, rng: random.Random) -> frozenset[str]:
@@ -316,7 +400,8 @@ def bombs() -> Iterator[Case]:
 
 
 def _bomb(how: str, data: bytes, suffix: str = ".tif") -> Case:
-    return Case(Specimen("bombs", suffix, b""), how, data)
+    specimen = Specimen("bombs", suffix, data)
+    return Case(specimen, how, specimen.files)
 
 
 def _tiff(side: int, tile: int, compression: int, chunks: list[bytes], once: bool = False) -> bytes:

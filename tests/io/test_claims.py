@@ -14,7 +14,7 @@ from napari_pathfm.io.reader import open_slide
 
 from .fuzz import entries_of
 from .test_tiff_families import write_ndpi
-from .vendors import ventana
+from .vendors import aperio, ventana
 
 Draw = Callable[..., np.ndarray]
 WIDTH, LENGTH = 256, 257
@@ -34,14 +34,20 @@ def write_hamamatsu(path: Path, draw: Draw) -> None:
     write_ndpi(path, draw(1024, 1280))
 
 
+def write_svs(path: Path, draw: Draw) -> None:
+    scans = dict.fromkeys(("thumbnail", "label", "macro"), draw(70, 110))
+    aperio.write_svs(path, [draw(700, 1100)], scans, aperio.JPEG)
+
+
 @pytest.mark.parametrize(
     ("name", "write", "directory", "tag", "kind", "value", "words"),
     [
         ("a.tif", write_strips, 0, WIDTH, SIGNED_BYTE, 0x7FFFFFFF, "claims to be 700 x -1"),
         ("a.bif", write_bif, 1, LENGTH, LONG, 17, "as many tiles as their sizes need"),
+        ("a.svs", write_svs, 0, WIDTH, LONG, 65_535, "fewer tiles than its size needs"),
         ("a.ndpi", write_hamamatsu, 1, LENGTH, LONG, 0x7FFFFFFF, "claims to be 2147483647 x"),
     ],
-    ids=["a negative width", "fewer tiles than there are", "thousands of millions of rows"],
+    ids=["a negative width", "more tiles", "fewer tiles", "thousands of millions of rows"],
 )
 def test_absurd_sizes_are_refused_before_a_library_believes_them(
     picture: Draw,

@@ -200,6 +200,9 @@ def test_mirax_without_one_of_its_files(glass: np.ndarray, tmp_path: Path, lost:
     [
         ("DIGITIZER_HEIGHT = 96", "images claim to be 99999999 x 128 pixels large"),
         ("IMAGENUMBER_X = 10", "made of 799999992 images"),
+        ("FILE_COUNT = 3", "its FILE_COUNT claims 99999999, of which not all are named"),
+        ("HIER_0_COUNT = 3", "its HIER_0_COUNT claims 99999999, of which not all are named"),
+        ("CameraImageDivisionsPerSide = 2", "its 8 x 10 images claim to be photos cut 99999999x"),
     ],
 )
 def test_mirax_that_claims_more_than_there_is_memory_for(
@@ -222,6 +225,30 @@ def test_mirax_whose_index_claims_a_record_of_no_size(glass: np.ndarray, tmp_pat
     struct.pack_into("<i", index, record + 20, -2)
     (tmp_path / "slide" / "Index.dat").write_bytes(index)
     with pytest.raises(SlideError, match="a record of its index claims -2 bytes"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["Index.dat", "Data0001.dat"])
+def test_mirax_whose_files_have_names_that_no_file_has(
+    glass: np.ndarray, tmp_path: Path, name: str
+) -> None:
+    path, facts = tmp_path / "slide.mrxs", tmp_path / "slide" / "Slidedat.ini"
+    mirax.write_mirax(path, glass, PHOTOS, BUFFER)
+    data = facts.read_bytes()
+    assert name.encode() in data
+    facts.write_bytes(data.replace(name.encode(), b"D\0\0"))
+    with pytest.raises(SlideError, match="kind mirax: copy it again"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("positions", [BUFFER, "StitchingIntensityLayer"])
+def test_mirax_whose_photos_claim_to_lie_far_away(
+    glass: np.ndarray, tmp_path: Path, positions: str
+) -> None:
+    path = tmp_path / "slide.mrxs"
+    claimed = {**PHOTOS.places, (1, 3): (200, -(2**31))}
+    mirax.write_mirax(path, glass, PHOTOS, positions, claimed.values())
+    with pytest.raises(SlideError, match="photos claim to lie far from the glass"):
         open_slide(path)
 
 

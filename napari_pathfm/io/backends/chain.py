@@ -56,9 +56,20 @@ class Directory:
     @property
     def complete(self) -> bool:
         """Whether there are as many tiles as its size needs; strips are."""
-        if not (self.tile_height and self.tile_width):
-            return True
-        return self.tiles == -(-self.height // self.tile_height) * -(-self.width // self.tile_width)
+        return not self._tiled or self.tiles == self._needed
+
+    @property
+    def lacking(self) -> bool:
+        """Whether there are fewer tiles than its size needs; strips are not."""
+        return self._tiled and self.tiles < self._needed
+
+    @property
+    def _tiled(self) -> bool:
+        return bool(self.tile_height and self.tile_width)
+
+    @property
+    def _needed(self) -> int:
+        return -(-self.height // self.tile_height) * -(-self.width // self.tile_width)
 
 
 def check_chain(file: Bytes) -> None:

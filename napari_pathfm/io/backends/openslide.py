@@ -23,6 +23,7 @@ from .base import (
 )
 from .chain import check_chain, directories
 from .codecs import LARGEST_PIECE
+from .hamamatsu import check_vms
 from .mirax import MIRAX, check_mirax
 from .ranges import LocalFile
 
@@ -97,6 +98,7 @@ class OpenSlideBackend:
 
         if self._path.suffix.lower() == MIRAX:
             check_mirax(self._path)
+        check_vms(self._path)
         # OpenSlide ends the process where it cannot allocate what a directory claims.
         if self._path.is_file() and self._path.stat().st_size < LINKED:
             check_chain(LocalFile(self._path))
@@ -115,6 +117,8 @@ class OpenSlideBackend:
             sizes += [(image.tile_height, image.tile_width) for image in images]
             if vendor == VENTANA and not all(image.complete for image in images):
                 raise SlideError("its levels do not have as many tiles as their sizes need")
+            if any(image.lacking for image in images):
+                raise SlideError("one of its images has fewer tiles than its size needs")
         for height, width in sizes:
             if abs(height * width) > LARGEST_PIECE:
                 raise SlideError(f"its tiles claim to be {height} x {width} pixels large")

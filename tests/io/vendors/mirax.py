@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,7 +122,13 @@ class Photos:
         return seen
 
 
-def write_mirax(path: Path, glass: Pixels, photos: Photos, positions: str | None) -> None:
+def write_mirax(
+    path: Path,
+    glass: Pixels,
+    photos: Photos,
+    positions: str | None,
+    claimed: Iterable[tuple[int, int]] | None = None,
+) -> None:
     """Write `path` (.mrxs) and the folder of the same name.
 
     Parameters
@@ -133,6 +140,8 @@ def write_mirax(path: Path, glass: Pixels, photos: Photos, positions: str | None
     positions : str or None
         The layer with the photos' places, ``VIMSLIDE_POSITION_BUFFER`` or, compressed,
         ``StitchingIntensityLayer``. Without one they lie where they ought to.
+    claimed : iterable of (y, x), optional
+        What that layer says of each photo, if it is not where it lies.
     """
     folder = path.with_suffix("")
     folder.mkdir()
@@ -143,7 +152,8 @@ def write_mirax(path: Path, glass: Pixels, photos: Photos, positions: str | None
     ]
     others = [data.put(_jpeg(scan)) for scan in scans(glass).values()]
     if positions is not None:
-        buffer = b"".join(struct.pack("<bii", 0, x, y) for y, x in photos.places.values())
+        places = photos.places.values() if claimed is None else claimed
+        buffer = b"".join(struct.pack("<bii", 0, x, y) for y, x in places)
         others.append(data.put(buffer if "VIMSLIDE" in positions else zlib.compress(buffer)))
     data.write(folder)
     (folder / "Index.dat").write_bytes(_index(hierarchy, others))
