@@ -199,11 +199,13 @@ class LevelArray:
         cols = self._pixels_of(coarser, 1, x + left, x + right)
         extent = rows[-1] + 1 - rows[0], cols[-1] + 1 - cols[0]
         below, _ = coarser._now(int(rows[0]), int(cols[0]), *map(int, extent))
-        blurred = below.take(cols - cols[0], axis=1).take(rows - rows[0], axis=0)
-        for down, across in boxes:
-            out[down, across] = blurred[
-                down.start - top : down.stop - top, across.start - left : across.stop - left
-            ]
+        rows, cols = rows - rows[0], cols - cols[0]
+        for down, across in boxes:  # one by one, which stays in the processor's cache
+            y0, x0 = rows[down.start - top], cols[across.start - left]
+            ys = rows[down.start - top : down.stop - top] - y0
+            xs = cols[across.start - left : across.stop - left] - x0
+            small = below[y0 : y0 + ys[-1] + 1, x0 : x0 + xs[-1] + 1]
+            out[down, across] = small.take(xs, axis=1).take(ys, axis=0)
 
     def _pixels_of(
         self, coarser: LevelArray, axis: int, start: int, stop: int
