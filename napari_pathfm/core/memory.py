@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-LARGE_BYTES = 8 * 1024**2
+LARGE_BYTES = 4 * 1024**2
 """What a network needs for a few tiles is smaller: it would be slower with fresh memory."""
 
 M_MMAP_THRESHOLD = -3

@@ -19,7 +19,7 @@ from .unlisted import unlisted
 PART_MS = 120
 """So long a view waits for the last of its segments before it shows those that are there."""
 
-AT_ONCE_SECONDS = 0.05
+AT_ONCE_SECONDS = 0.03
 """So long the first pixels after a rest wait for segments, if they are likely to come.
 
 Enlarging a coarser level in their place takes longer than decoding them does from a disk at hand,

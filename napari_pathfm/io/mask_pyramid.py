@@ -28,7 +28,7 @@ Place = tuple[int, int, int]
 COARSEST = 1024
 """The pyramid ends at the first level with no side longer than this."""
 
-CACHE_BYTES = 48 << 20
+CACHE_BYTES = 32 << 20
 """Decoded chunks that a layer keeps in memory."""
 
 KEPT = 16
