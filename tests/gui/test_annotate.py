@@ -19,6 +19,7 @@ from napari_pathfm.gui.label_codes import (
     encode,
     object_of,
     objects_in,
+    with_room_for,
 )
 from napari_pathfm.gui.strokes import lay_over, stroke_of
 from napari_pathfm.io.errors import ProjectError
@@ -50,6 +51,16 @@ def test_a_large_picture_is_coded_like_a_small_one() -> None:
     ids[:3000] = 7  # a run that is longer than what is written at once
     codes = encode(ids, lambda some: some % 3)
     np.testing.assert_array_equal(codes, ids * 1000 + ids % 3)
+
+
+@given(st.integers(1, 2**32 - 1))
+def test_codes_take_half_the_memory_where_that_is_enough(number: int) -> None:
+    codes = encode(np.array([[0, number]], np.uint32), lambda some: some % 255)
+    assert codes.dtype == (np.uint32 if code_of(number, number % 255) < 2**32 else np.int64)
+    small = encode(np.zeros((1, 2), np.uint32), lambda some: some)
+    roomy = with_room_for(code_of(number, 254), small)
+    roomy[0, 1] = code_of(number, 254)
+    assert decode(roomy).tolist() == [[0, number]]
 
 
 def test_objects_have_the_colour_of_their_class() -> None:
