@@ -108,13 +108,13 @@ class Sharpener(QObject):
         moving, self._sliced_at = now - self._sliced_at < HOLD_SECONDS, now
         for loader in self._loaders():
             loader.patient_until = 0.0 if moving else now + AT_ONCE_SECONDS
-            loader.lacking = False
+            loader.lacking = None
 
     def _on_sliced(self) -> None:
         for loader in self._loaders():
             loader.patient_until = 0.0
-            if not loader.lacking:
-                self._waiting.discard(loader)  # what has come meanwhile is in the pixels
+            if loader.lacking is False:  # what has come meanwhile is in the pixels
+                self._waiting.discard(loader)
 
     def _loaders(self) -> set[SegmentLoader]:
         found = {_fed_by(layer) for layer in self._viewer.layers}

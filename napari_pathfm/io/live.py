@@ -143,7 +143,7 @@ class LevelArray:
         self._loader.request(self.level, missing, self._missing(*around))
         self._loader.soon()
         out, missing = self._now(y, x, height, width)
-        self._loader.lacking |= bool(missing)
+        self._loader.lacking = bool(missing or self._loader.lacking)
         return out
 
     def sharp(self, y: int, x: int, height: int, width: int) -> bool:

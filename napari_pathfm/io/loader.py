@@ -74,8 +74,8 @@ class SegmentLoader:
         ``(y, x)`` in level-0 pixels, where the user looks; the middle of the request if ``None``.
     patient_until : float
         Until then, of ``time.monotonic``, whoever asks waits for what is likely to come so soon.
-    lacking : bool
-        Set where pixels are handed out that are not all there; for others to reset.
+    lacking : bool or None
+        Whether pixels that were handed out since others set it to ``None`` were not all there.
     """
 
     loaded: ClassVar[Signal] = Signal(int, int, int)
@@ -84,7 +84,7 @@ class SegmentLoader:
     def __init__(self, slide: Segments) -> None:
         self.focus: tuple[float, float] | None = None
         self.patient_until = 0.0
-        self.lacking = False
+        self.lacking: bool | None = None
         self._slide = slide
         self._whole: dict[int, RGB] = {}
         self._have: set[Place] = set()  # of pinned levels
