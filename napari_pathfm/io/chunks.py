@@ -6,6 +6,8 @@ A chunk's file in the zarr array and its record in the journal are the same byte
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,24 @@ DTYPE = np.dtype("<u4")
 """Of the files, on every machine."""
 
 ZSTD_LEVEL = 1
+
+_FEW = 128
+"""A chunk of so few bytes is all of one object, or nearly: such chunks come by the thousand."""
+
+
+class Chunk(NamedTuple):
+    """A chunk as it is: its pixels, and the bytes of its file.
+
+    Attributes
+    ----------
+    ids : ndarray or None
+        ``(512, 512)`` uint32 object ids, read-only; ``None`` for an empty chunk.
+    blob : bytes or None
+        What :func:`unpack` gives `ids` for.
+    """
+
+    ids: Ids | None
+    blob: bytes | None
 
 
 def pack(chunk: Ids | None) -> bytes | None:
@@ -54,6 +74,10 @@ def unpack(blob: bytes | None) -> Ids | None:
     """
     if blob is None:
         return None
+    return _unpack_often(blob) if len(blob) < _FEW else _unpack(blob)
+
+
+def _unpack(blob: bytes) -> Ids:
     import imagecodecs
 
     try:
@@ -63,6 +87,9 @@ def unpack(blob: bytes | None) -> Ids | None:
     if len(raw) != CHUNK * CHUNK * DTYPE.itemsize:
         raise ValueError(f"a chunk has {len(raw)} bytes")
     return np.frombuffer(raw, DTYPE).reshape(CHUNK, CHUNK)
+
+
+_unpack_often = lru_cache(maxsize=4)(_unpack)
 
 
 class PackedChange(ChunkChange):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..core.edits import CHUNK, ChunkChange, Edit, ObjectRow
 from ..core.jobs import Job, Progress, run
 from ..core.objects import BOX, ObjectArray, RowChanges
-from .chunks import Ids, chunks_in, chunks_of, packed
+from .chunks import Chunk, Ids, chunks_in, chunks_of
 from .mask_pyramid import ChunkPyramid
 from .objects import ObjectTable
-from .painting import UNPACKED, Eraser, Paint, Tally, changes_of
+from .painting import Eraser, Paint, Tally, changes_of
 from .project import Project
 
 
@@ -164,7 +164,7 @@ class LayerView:
                     if (change.row, change.col) in seen:
                         raise ValueError("two paints of one edit touch the same chunk")
                     seen.add((change.row, change.col))
-                    chunks.append(change if len(chunks) < UNPACKED else packed(change))
+                    chunks.append(change)
             objects = tally.changes(self._objects, described, self._project.author, by_hand)
         return Edit(self.name, text, tuple(chunks), objects)
 
@@ -186,7 +186,7 @@ class LayerView:
             (int(row), int(col))
             for row, col in chunks_of(np.stack([doomed.rows[side] for side in BOX], 1))
         ]
-        paints = (eraser.paint(place, self._level0(*place)) for place in places)
+        paints = (eraser.paint(place, self._level0(*place).ids) for place in places)
         text = f"delete {_counted(doomed)}"
         return (yield from self.edit_job(paints, text, total=len(places)))
 
@@ -206,8 +206,8 @@ class LayerView:
         changes = RowChanges(rows, rows.with_(class_id=class_id))
         return Edit(self.name, f"class {class_id} for {_counted(rows)}", (), changes)
 
-    def _level0(self, row: int, col: int) -> Ids | None:
-        return self._pyramid.chunk(0, row, col)
+    def _level0(self, row: int, col: int) -> Chunk:
+        return self._pyramid.level0(row, col)
 
     def _select(self, ids: Iterable[int]) -> ObjectArray:
         try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.edits import CHUNK
 from ..core.jobs import Job, Progress
-from .chunks import DTYPE, ZSTD_LEVEL, Ids, PackedChange, pack, unpack
+from .chunks import DTYPE, ZSTD_LEVEL, Chunk, Ids, PackedChange, pack, unpack
 
 Place = tuple[int, int, int]
 """``(level, row, column)`` of a chunk."""
@@ -165,6 +165,12 @@ class ChunkPyramid:
                     self._keep(place, array)
                     return array
 
+    def level0(self, row: int, col: int) -> Chunk:
+        """Return a level-0 chunk with its bytes; only while nothing is being published."""
+        place = (0, row, col)
+        ids = self.chunk(*place)
+        return Chunk(ids, pack(ids) if place in self._torn else self.blob(*place))
+
     def _rescued(self, level: int, row: int, col: int) -> Ids | None:
         if level == 0:
             return unpack(self._rescue(row, col))
@@ -307,7 +313,7 @@ class ChunkPyramid:
 
     def _file(self, place: Place) -> Path:
         level, row, col = place
-        return self._folder / str(level) / "c" / str(row) / str(col)
+        return self._folder / f"{level}/c/{row}/{col}"
 
 
 def _families(

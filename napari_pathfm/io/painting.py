@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.edits import CHUNK, ChunkChange
+from ..core.edits import CHUNK
 from ..core.objects import BOX, WORDS, ObjectArray, RowChanges, Rows, Texts, distinct
-from .chunks import Ids, PackedChange, chunks_in, pack, packed
+from .chunks import Chunk, Ids, PackedChange, chunks_in, pack
 from .objects import ObjectTable
 
 Box = tuple[int, int, int, int]
-
-UNPACKED = 8
-"""So many changed chunks of an edit stay as they are; the others are held compressed."""
 
 _FAR = (1 << 31) - 1
 _NO_BOX = (_FAR, _FAR, -1, -1)
@@ -152,6 +149,13 @@ class Tally:
         ids, boxes = _boxes(after, changed)
         self.boxes.append((ids, (boxes + np.array((*corner, *corner))) * factor))
 
+    def cover(self, number: int, lost: tuple[Ids, NDArray[np.int64]], box: Box) -> None:
+        """Count a box whose changed pixels become one object, on every side of the box."""
+        ids = np.array([number], np.uint32)
+        self.lost.append(lost)
+        self.gained.append((ids, lost[1].sum(keepdims=True)))
+        self.boxes.append((ids, np.array([box])))
+
     def changes(
         self, now: ObjectTable, described: ObjectArray, author: str, by_hand: bool
     ) -> RowChanges:
@@ -229,9 +233,9 @@ def _either(one: Texts, other: Texts) -> Texts:
 def changes_of(
     paint: Paint,
     shape: tuple[int, int],
-    chunk: Callable[[int, int], Ids | None],
+    now: Callable[[int, int], Chunk],
     tally: Tally,
-) -> Iterator[ChunkChange]:
+) -> Iterator[PackedChange]:
     """Draw into the chunks of a layer, one after the other.
 
     Parameters
@@ -239,36 +243,41 @@ def changes_of(
     paint : Paint
     shape : tuple of int
         ``(height, width)`` of the layer.
-    chunk : callable
+    now : callable
         ``(row, column)`` to the chunk as it is.
     tally : Tally
         Is told of every changed pixel.
 
     Yields
     ------
-    ChunkChange
+    PackedChange
         For chunks in which a pixel changes.
     """
     y0, x0, y1, x1 = paint.box(shape)
-    drawn = 0
     for row, col in chunks_in(y0, x0, y1, x1):
         top, left = row * CHUNK, col * CHUNK
         box = (max(top, y0), max(left, x0), min(top + CHUNK, y1), min(left + CHUNK, x1))
         if not paint.pixels(box)[1].any():
             continue
-        before = chunk(row, col)
+        before, blob = now(row, col)
         if before is None and paint.fits(box):
-            change = _onto_nothing(paint, row, col, box, tally)
+            after = _onto_nothing(paint, row, col, box, tally)
         else:
-            change = _over(before, paint, row, col, box, tally)
-        if change is not None:
-            drawn += 1
-            yield change if drawn <= UNPACKED else packed(change)
+            number = _only_number(paint, box)
+            after = None if number is None else _covered(before, number, box, tally)
+            if after is None:
+                after = _over(before, paint, row, col, box, tally)
+        if after is not None:
+            yield PackedChange(row, col, blob, after or None)
+
+
+# What each of these gives is the chunk afterwards, packed: no bytes at all for an empty one, and
+# ``None`` if nothing changes.
 
 
 def _over(
     before: Ids | None, paint: Paint, row: int, col: int, box: Box, tally: Tally
-) -> ChunkChange | None:
+) -> bytes | None:
     ids, mask = paint.window(box)
     after = np.zeros((CHUNK, CHUNK), np.uint32) if before is None else before.copy()
     window = _inside(after, row, col, box)
@@ -277,10 +286,10 @@ def _over(
         return None
     tally.count(window, ids, changed, box[:2])
     np.copyto(window, ids, where=changed)
-    return ChunkChange(row, col, before, after if after.any() else None)
+    return pack(after) or b""
 
 
-def _onto_nothing(paint: Paint, row: int, col: int, box: Box, tally: Tally) -> ChunkChange | None:
+def _onto_nothing(paint: Paint, row: int, col: int, box: Box, tally: Tally) -> bytes | None:
     # What is painted far out covers thousands of chunks, most of them empty: counted at the level
     # that was painted, and enlarged only where there is something to enlarge.
     ids, mask = paint.pixels(box)
@@ -290,12 +299,37 @@ def _onto_nothing(paint: Paint, row: int, col: int, box: Box, tally: Tally) -> C
     f = paint.factor
     tally.count(np.zeros_like(ids), ids, changed, (box[0] // f, box[1] // f), f)
     ids = np.where(changed, ids, np.uint32(0))
-    whole = box[2] - box[0] == box[3] - box[1] == CHUNK
-    if whole and ids.min() == ids.max():
-        return PackedChange(row, col, None, _full(int(ids[0, 0])))
+    if _is_whole(box) and ids.min() == ids.max():
+        return _full(int(ids[0, 0]))
     after = np.zeros((CHUNK, CHUNK), np.uint32)
     _inside(after, row, col, box)[:] = ids if f == 1 else ids.repeat(f, 0).repeat(f, 1)
-    return ChunkChange(row, col, None, after)
+    return pack(after)
+
+
+def _covered(before: Ids | None, number: int, box: Box, tally: Tally) -> bytes | None:
+    # Most chunks under a stroke made far out, whatever has been painted there before.
+    lost, pixels = (
+        (np.zeros(1, np.uint32), np.array([CHUNK**2]))
+        if before is None
+        else _counts(before.ravel())
+    )
+    others = lost != number
+    if not others.any() or (number and not others.all()):
+        return None  # nothing to do, or a box to be looked for pixel by pixel
+    tally.cover(number, (lost[others], pixels[others]), box)
+    return _full(number)
+
+
+def _only_number(paint: Paint, box: Box) -> int | None:
+    """What a whole chunk becomes, if all of it becomes the same."""
+    if not _is_whole(box) or not paint.fits(box):
+        return None
+    ids, mask = paint.pixels(box)
+    return int(ids[0, 0]) if mask.all() and ids.min() == ids.max() else None
+
+
+def _is_whole(box: Box) -> bool:
+    return box[2] - box[0] == box[3] - box[1] == CHUNK
 
 
 def _inside(chunk: Ids, row: int, col: int, box: Box) -> Ids:
@@ -305,9 +339,9 @@ def _inside(chunk: Ids, row: int, col: int, box: Box) -> Ids:
 
 
 @lru_cache(maxsize=8)
-def _full(number: int) -> bytes | None:
-    """Bytes of a chunk that is all of one object."""
-    return pack(np.full((CHUNK, CHUNK), number, np.uint32))
+def _full(number: int) -> bytes:
+    """Bytes of a chunk that is all of one object; none for nothing."""
+    return pack(np.full((CHUNK, CHUNK), number, np.uint32)) or b""
 
 
 class Eraser:

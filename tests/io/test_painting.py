@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from napari_pathfm.core.edits import CHUNK
+from napari_pathfm.io.chunks import Chunk, pack
 from napari_pathfm.io.painting import Paint, Tally, changes_of
 
 SHAPE = (1100, 1301)
 
 
+# Whole chunks of one number, over nothing, over another object and over a part of itself.
+@example(level=4, corner=(0, 0), side=1100, numbers=1, holes=False, full=True, only=7, seed=0)
+@example(level=4, corner=(0, 0), side=1100, numbers=1, holes=False, full=True, only=1, seed=1)
+@example(level=4, corner=(0, 0), side=1100, numbers=1, holes=False, full=True, only=7, seed=1)
+@example(level=4, corner=(0, 0), side=1100, numbers=1, holes=False, full=True, only=0, seed=1)
 @settings(max_examples=25, deadline=None)
 @given(
     level=st.integers(0, 5),
@@ -19,6 +24,7 @@ SHAPE = (1100, 1301)
     numbers=st.sampled_from([1, 2, 4000]),
     holes=st.booleans(),
     full=st.booleans(),
+    only=st.sampled_from([None, 0, 1, 7]),
     seed=st.integers(0, 9),
 )
 def test_painting_agrees_with_enlarging_every_pixel(
@@ -28,19 +34,22 @@ def test_painting_agrees_with_enlarging_every_pixel(
     numbers: int,
     holes: bool,
     full: bool,
+    only: int | None,
     seed: int,
 ) -> None:
     random, f = np.random.default_rng(seed), 2**level
     y, x, side = corner[0] // f, corner[1] // f, min(-(-side // f), 60)
     ids = random.integers(0 if holes else 1, numbers + 1, (side, side)).astype(np.uint32)
+    if only is not None:
+        ids[:] = only
     mask = random.random((side, side)) < (2 if full else 0.7)
     canvas = np.zeros((3 * CHUNK, 3 * CHUNK), np.uint32)
     if seed % 2:
         canvas[: SHAPE[0], 600 : SHAPE[1]] = 7
 
-    def chunk(row: int, col: int) -> NDArray[np.uint32] | None:
+    def now(row: int, col: int) -> Chunk:
         part = canvas[row * CHUNK : (row + 1) * CHUNK, col * CHUNK : (col + 1) * CHUNK]
-        return part.copy() if part.any() else None
+        return Chunk(part.copy(), pack(part)) if part.any() else Chunk(None, None)
 
     expected = canvas.copy()
     for row, col in np.argwhere(mask).tolist():
@@ -49,7 +58,7 @@ def test_painting_agrees_with_enlarging_every_pixel(
         if bottom > 0 and right > 0:
             expected[top : min(bottom, SHAPE[0]), left : min(right, SHAPE[1])] = ids[row, col]
     tally, painted = Tally(), canvas.copy()
-    for change in changes_of(Paint.of(y, x, ids, mask, f), SHAPE, chunk, tally):
+    for change in changes_of(Paint.of(y, x, ids, mask, f), SHAPE, now, tally):
         after = np.zeros((CHUNK, CHUNK), np.uint32) if change.after is None else change.after
         painted[
             change.row * CHUNK : (change.row + 1) * CHUNK,
