@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-WASTE = 2
+WASTE = 4
 """A texture with more room than so many times the pixels is made anew."""
 
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 0], [1, 1], [0, 1]], np.float32)
