@@ -28,7 +28,7 @@ from ..io.interop.dataset import (
     write_pair,
     write_png,
 )
-from ..io.masks import layer_names
+from ..io.layer_names import layer_names
 from ..io.project import Project, labelled_grids
 from ..io.store import stored_features
 from .manifest import manifest_of, patch_facts

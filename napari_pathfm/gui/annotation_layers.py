@@ -6,7 +6,8 @@ from qtpy.QtCore import QObject, Signal
 
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..io.masks import AnnotationLayer, layer_names
+from ..io.layer_names import layer_names, unfinished
+from ..io.masks import AnnotationLayer
 from ..io.project import Project
 from ..session import Session
 from .beside import Beside
@@ -39,6 +40,7 @@ class AnnotationLayers(QObject):
         super().__init__(parent)
         self._session, self._runner, self._beside = session, runner, beside
         self._wanted: tuple[str, ...] = ()
+        self._entering: Slide | None = None
         self.names: tuple[str, ...] = ()
         beside.hidden.connect(self._on_hidden)
         session.events.annotations.connect(self._on_annotations)
@@ -60,6 +62,8 @@ class AnnotationLayers(QObject):
     def enter(self, project: Project, slide: Slide) -> None:
         """Open the layer of a slide that was edited last.
 
+        At once, but for one that a kill has left unfinished: that is finished in a job.
+
         Raises
         ------
         ProjectError
@@ -68,16 +72,22 @@ class AnnotationLayers(QObject):
         known = layer_names(project, slide.id)
         last = project.last_layer(slide.id)
         name = last if last in known else next(iter(known), FIRST)
-        self._session.annotations = AnnotationLayer.open(
-            project, slide.id, name, slide.levels[0].shape
-        )
+        if not unfinished(project, slide.id, name):
+            self._session.annotations = AnnotationLayer.open(
+                project, slide.id, name, slide.levels[0].shape
+            )
+        elif slide is not self._entering or not self._runner.busy(SLOT):
+            self._entering = slide
+            self._open(project, slide, name)
 
     def choose(self, name: str) -> None:
         """Edit another layer of the slide; a new one is made if there is none of this name."""
         project, slide = self._session.project, self._session.slide
         if project is None or slide is None or name == self.active:
             return
+        self._open(project, slide, name)
 
+    def _open(self, project: Project, slide: Slide, name: str) -> None:
         def opened(layer: AnnotationLayer) -> None:
             if slide is self._session.slide and project is self._session.project:
                 self._session.annotations = layer
@@ -123,7 +133,7 @@ class AnnotationLayers(QObject):
 
 def _open_job(project: Project, slide: Slide, name: str) -> Job[AnnotationLayer]:
     yield Progress(0, 0, f"Opening the layer {name}")
-    layer = AnnotationLayer.open(project, slide.id, name, slide.levels[0].shape)
+    layer = yield from AnnotationLayer.open_job(project, slide.id, name, slide.levels[0].shape)
     if not project.read_only:
         project.set_last_layer(slide.id, name)
     return layer

@@ -25,6 +25,7 @@ from ..core.objects import RowChanges
 from .chunks import PackedChange, packed
 from .errors import ProjectError, explained
 from .journal import Journal, Operation
+from .layer_names import check_name, register
 from .layer_view import LayerView
 from .mask_pyramid import ChunkPyramid
 from .painting import union
@@ -32,7 +33,7 @@ from .project import Project
 from .steps import HistoryStep, Steps
 from .waiting import HandStroke, WaitingStrokes
 
-__all__ = ["AnnotationLayer", "HandStroke", "HistoryStep", "layer_names"]
+__all__ = ["AnnotationLayer", "HandStroke", "HistoryStep"]
 
 LARGE = 16
 """A stroke over more chunks is kept before it is worked out."""
@@ -77,7 +78,7 @@ class AnnotationLayer(LayerView):
         self._noting = threading.Lock()
         self._note_steps()
         self._next_id = max(self._journal.largest_id(), self._objects.largest_id) + 1
-        self._behind = False
+        self._ready = self._behind = False
         self._numbering = threading.Lock()
         project.class_book.changed.connect(self._on_classes)
 
@@ -85,9 +86,10 @@ class AnnotationLayer(LayerView):
     def open(
         cls, project: Project, slide_id: str, name: str, shape: tuple[int, int]
     ) -> AnnotationLayer:
-        """Open a layer, or make a new one; no work for chunks is done.
+        """Open a layer, or make a new one.
 
-        The same object is returned while somebody holds it.
+        The same object is returned while somebody holds it. What a kill has interrupted is
+        finished first; else no work for chunks is done.
 
         Parameters
         ----------
@@ -103,35 +105,45 @@ class AnnotationLayer(LayerView):
         ProjectError
             The name cannot be used, the layer has another shape, or it cannot be written.
         """
-        _check_name(name)
+        return run(cls.open_job(project, slide_id, name, shape))
+
+    @classmethod
+    def open_job(
+        cls, project: Project, slide_id: str, name: str, shape: tuple[int, int]
+    ) -> Job[AnnotationLayer]:
+        """:meth:`open` with progress; what is not finished when it is closed is done next time."""
+        check_name(name)
         shape = (int(shape[0]), int(shape[1]))
         with _opening:
-            _register(project, slide_id, name, shape)
+            register(project, slide_id, name, shape)
             opened = _layers.setdefault(project, WeakValueDictionary())
             layer = opened.get((slide_id, name))
             if layer is None:
-                layer = cls(project, slide_id, name, shape)
-                layer._prepare()
-                opened[slide_id, name] = layer
-            layer._note_steps()  # edits of other layers may have dropped class edits
-            return layer
+                layer = opened[slide_id, name] = cls(project, slide_id, name, shape)
+        yield from layer._prepare()
+        layer._note_steps()  # edits of other layers may have dropped class edits
+        return layer
 
-    def _prepare(self) -> None:
-        with explained(f"The annotation layer {self.name} cannot be opened"):
+    def _prepare(self) -> Job[None]:
+        with self._writing:
+            if self._ready:
+                return
+            with explained(f"The annotation layer {self.name} cannot be opened"):
+                if not self._project.read_only:
+                    if not self._pyramid.complete:
+                        # Its folder is new, or somebody has deleted it: the journal has it all.
+                        self._journal.mark_applied(0)
+                    self._pyramid.create()
+                yield from self._replay(self._journal.pending())
             if not self._project.read_only:
-                if not self._pyramid.complete:
-                    # Its folder is new, or somebody has deleted it: the journal holds all of it.
-                    self._journal.mark_applied(0)
-                self._pyramid.create()
-            self._replay(self._journal.pending())
-        if not self._project.read_only:
-            self._draw_waiting()
+                yield from self._draw_waiting()
+            self._ready = True
 
-    def _draw_waiting(self) -> None:
+    def _draw_waiting(self) -> Job[None]:
         # What was on screen when the program was killed.
         try:
             for number, stroke in self._strokes.all():
-                run(self.stroke_job(stroke, number))
+                yield from self.stroke_job(stroke, number)
         except ProjectError as error:
             warnings.warn(f"{error} A stroke waits until the layer is opened again.", stacklevel=2)
 
@@ -397,15 +409,15 @@ class AnnotationLayer(LayerView):
             )
         if self._behind:
             with explained(action):
-                self._replay(self._journal.pending())
+                run(self._replay(self._journal.pending()))
                 self._take_stock()
             self._behind = False
 
-    def _replay(self, operations: Iterable[Operation]) -> None:
+    def _replay(self, operations: Iterable[Operation]) -> Job[None]:
         for operation in operations:
             edit = self._journal.load(operation.edit)
             changes = _packed(edit.inverse() if operation.direction == "undo" else edit)
-            staged = run(self._pyramid.stage(changes, len(changes), thorough=True))
+            staged = yield from self._pyramid.stage(changes, len(changes), thorough=True)
             self._pyramid.publish(staged)
             if not self._project.read_only:
                 self._journal.mark_applied(operation.number)
@@ -433,48 +445,10 @@ class AnnotationLayer(LayerView):
         return f"AnnotationLayer({self.name!r}, shape={self.shape}, objects={len(self._objects)})"
 
 
-def layer_names(project: Project, slide_id: str) -> list[str]:
-    """Return the names of a slide's annotation layers, oldest first."""
-    rows = project.database.rows(
-        "SELECT name FROM layers WHERE slide_id = ? ORDER BY rowid", (slide_id,)
-    )
-    return [name for (name,) in rows]
-
-
 _layers: WeakKeyDictionary[Project, WeakValueDictionary[tuple[str, str], AnnotationLayer]] = (
     weakref.WeakKeyDictionary()
 )
 _opening = threading.Lock()
-
-
-def _register(project: Project, slide_id: str, name: str, shape: tuple[int, int]) -> None:
-    journal = Journal(project.database, slide_id, name)
-    found = journal.shape() if project.read_only else journal.register(shape)
-    if found is None:
-        raise ProjectError(
-            f"The annotation layer {name!r} does not exist yet, and the project is open for "
-            "reading only: open it for writing first."
-        )
-    if found != shape:
-        raise ProjectError(
-            f"The annotation layer {name!r} has {found[0]} x {found[1]} pixels and the slide "
-            f"{shape[0]} x {shape[1]}: it belongs to another slide; take another name."
-        )
-
-
-def _check_name(name: str) -> None:
-    """Refuse a layer's name that cannot be a folder.
-
-    Raises
-    ------
-    ProjectError
-        With what is allowed.
-    """
-    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
-        raise ProjectError(
-            f"{name!r} cannot be the name of an annotation layer: take letters, digits, spaces "
-            "and dashes."
-        )
 
 
 def _packed(edit: Edit) -> tuple[PackedChange, ...]:

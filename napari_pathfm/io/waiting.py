@@ -74,6 +74,13 @@ class WaitingStrokes:
         with self._database.transaction("The stroke could not be forgotten") as database:
             drop(database, number)
 
+    def any(self) -> bool:
+        """Whether there is one."""
+        rows = self._database.rows(
+            "SELECT 1 FROM waiting_strokes WHERE slide_id = ? AND layer = ? LIMIT 1", self._key
+        )
+        return bool(rows)
+
     def all(self) -> list[tuple[int, HandStroke]]:
         """Return the strokes and their numbers, oldest first."""
         rows = self._database.rows(

@@ -9,7 +9,10 @@ import pytest
 from napari_pathfm.core.edits import ObjectRow
 from napari_pathfm.gui.label_codes import code_of
 from napari_pathfm.gui.layer_switch import LayerSwitch
+from napari_pathfm.io.layer_names import unfinished
 from napari_pathfm.io.masks import AnnotationLayer
+from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import open_slide
 
 from .stage import Stage
 from .window import Window
@@ -105,3 +108,27 @@ def test_the_layer_of_a_slide_is_remembered(
     assert place.masks.active == "nuclei"
     assert switch.box.currentText() == "nuclei"
     assert switch.box.count() == 2
+
+
+def test_what_a_kill_has_interrupted_is_finished_beside_the_window(
+    window: Window, synthetic: Path, tmp_path: Path
+) -> None:
+    with Project.open(tmp_path / "project") as project, open_slide(synthetic) as slide:
+        project.add_slide(slide)
+        layer = AnnotationLayer.open(project, slide.id, "regions", slide.levels[0].shape)
+        square(layer, 1, 1)
+        square(layer, 2, 1)
+        # As after a kill between the journal and the chunks.
+        layer._journal.mark_applied(0)
+        for file in (project.slide_store(slide.id) / "masks").rglob("c/*/*"):
+            file.unlink()
+        assert unfinished(project, slide.id, "regions")
+    titles: list[str] = []
+    window.place.runner.started.connect(lambda running: titles.append(running.title))
+    window.open(synthetic, tmp_path / "project")
+    assert "Opening the layer regions" in titles
+    opened = window.session.annotations
+    assert opened is not None
+    assert set(opened.objects) == {2}
+    assert (opened.read(0, 600, 800, 80, 80) == 2).all()
+    assert opened.read(1, 300, 400, 40, 40).all()

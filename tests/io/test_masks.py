@@ -17,8 +17,9 @@ from napari_pathfm.core.edits import ChunkChange, Edit, ObjectRow
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.objects import ObjectArray
 from napari_pathfm.io import mask_pyramid, masks
+from napari_pathfm.io.layer_names import layer_names
 from napari_pathfm.io.mask_pyramid import ChunkPyramid, Staged
-from napari_pathfm.io.masks import AnnotationLayer, layer_names
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.painting import Paint
 from napari_pathfm.io.project import Project, ProjectError
 
