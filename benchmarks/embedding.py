@@ -26,7 +26,8 @@ from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
 from napari_pathfm.io.cache import shared_cache
 from napari_pathfm.io.reader import SlideReader, open_slide
 from napari_pathfm.models.catalog import OURS, get_encoder, read_catalog
-from napari_pathfm.models.timm import TimmEncoder, build
+from napari_pathfm.models.encoder import NetworkEncoder
+from napari_pathfm.models.timm import build
 
 from ._measure import compare, find_material, main, say, seconds_a_pass
 
@@ -38,7 +39,7 @@ NETWORKS = {"efficientnet-lite0": 1.0, "kaiko-vits16": 0.25}
 class Watched:
     """An encoder that counts the sizes of its batches."""
 
-    def __init__(self, encoder: TimmEncoder) -> None:
+    def __init__(self, encoder: NetworkEncoder) -> None:
         self._encoder = encoder
         self.sizes: Counter[int] = Counter()
 
@@ -103,7 +104,7 @@ def measure_network(name: str, slide: SlideReader, grid: TileGrid) -> dict[str, 
     }
 
 
-def load(name: str) -> TimmEncoder:
+def load(name: str) -> NetworkEncoder:
     """Load an encoder on the processor, with random weights if there are none."""
     entry = next(entry for entry in read_catalog(OURS) if entry.spec.name == name)
     if entry.weights.package:

@@ -17,15 +17,60 @@ class ModelError(Exception):
     """A model cannot be loaded or used; the message says what to do about it."""
 
 
-@dataclass(frozen=True)
-class EncoderSpec:
-    """Facts of an encoder, from the catalogue.
+STATUSES = ("open", "gated", "closed", "none")
+"""Whether weights can be had: by anybody, by those who accept terms, by nobody outside (a file at
+hand is loaded all the same), or there is no such model."""
+
+KINDS = ("encoder", "slide", "segmenter", "report")
+"""What a model makes: a vector of a tile, one of a slide, masks, or text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Facts that every model has, from the catalogue.
 
     Attributes
     ----------
     name : str
+    kind : str
+        One of :data:`KINDS`.
+    status : str
+        One of :data:`STATUSES`.
+    params : int
+        Number of parameters without a classifier; 0 if nobody has said.
+    licence : str
+    commercial : bool
+        Whether the licence allows commercial use; what is unclear is not.
+    gate : str
+        What stands before a download ("" for nothing, "accept terms", ...).
+    source : str
+        Repository or model card.
+    citation : str
+        Paper.
+    note : str
+        What a user should know: what is missing, which model is nearest.
+    """
+
+    name: str
+    kind: str = "encoder"
+    status: str = "open"
+    params: int
+    licence: str
+    commercial: bool
+    gate: str
+    source: str
+    citation: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(ModelSpec):
+    """Facts of an encoder of tiles.
+
+    Attributes
+    ----------
     tile_px : int
-        Side of the input in pixels.
+        Side of a tile in pixels; tiles of another size are resized to it.
     mpp : float
         Micrometres per pixel for which it was made.
     dim : int
@@ -41,21 +86,19 @@ class EncoderSpec:
     interpolation : str
         "bilinear" or "bicubic": how tiles of another size are resized.
     pooling : str
-        "cls", "cls+mean" or "avg".
+        "cls", "cls+mean" or "avg" of the tokens, or "own": the network's own pooling.
     precision : str
         What its authors run it in: "float32", "float16" or "bfloat16".
-    params : int
-        Number of parameters without a classifier.
-    licence : str
-    commercial : bool
-        Whether the licence allows commercial use.
-    gate : str
-        What stands before a download ("" for nothing, "accept terms", ...).
-    source : str
-        Paper or repository.
+    crop_px : int
+        Side of the middle of a tile that the network sees; 0 for all of it.
+    gray : bool
+        Tiles are turned to grey first.
+    any_size : bool
+        Whether :meth:`Encoder.tokens` takes tiles of every multiple of `patch` as they are.
+    text : bool
+        Whether it embeds text, too.
     """
 
-    name: str
     tile_px: int
     mpp: float
     dim: int
@@ -67,11 +110,43 @@ class EncoderSpec:
     interpolation: str
     pooling: str
     precision: str
-    params: int
-    licence: str
-    commercial: bool
-    gate: str
-    source: str
+    crop_px: int = 0
+    gray: bool = False
+    any_size: bool = False
+    text: bool = False
+
+    @property
+    def input_px(self) -> int:
+        """Side of what the network sees."""
+        return self.crop_px or self.tile_px
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideSpec(ModelSpec):
+    """Facts of a model that turns the embeddings of a slide's tiles into one vector.
+
+    Attributes
+    ----------
+    encoder : str
+        Name of the encoder whose embeddings it takes.
+    dim_in : int
+        Length of those.
+    dim : int
+        Length of the slide's vector.
+    tile_px : int
+        Side of the tiles in pixels.
+    mpp : float
+        Micrometres per pixel of the tiles.
+    precision : str
+        As of :class:`EncoderSpec`.
+    """
+
+    encoder: str
+    dim_in: int
+    dim: int
+    tile_px: int
+    mpp: float
+    precision: str
 
 
 @runtime_checkable
@@ -99,6 +174,17 @@ class Encoder(Protocol):
 
     def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Patch tokens of ``(B, H, W, 3)`` uint8 tiles: ``(B, h, w, token_dim)`` float32."""
+
+
+@runtime_checkable
+class TextEncoder(Encoder, Protocol):
+    """An encoder that puts texts into the space of its tiles, where their cosine is of use."""
+
+    def embed_text(self, texts: list[str]) -> NDArray[np.float32]:
+        """Embed texts: ``(N, D)`` float32, each of length 1."""
+
+    def embed_for_text(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed ``(B, H, W, 3)`` uint8 tiles where the texts are: ``(B, D)`` float32, length 1."""
 
 
 @dataclass(frozen=True, eq=False)

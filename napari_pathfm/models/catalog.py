@@ -1,6 +1,6 @@
 """What encoders and segmenters there are: catalogue files, entry points, and how to get one.
 
-A catalogue is a TOML file with one table an encoder. Ours lies beside this file; a plugin brings
+A catalogue is a TOML file with one table a model. Ours lies beside this file; a plugin brings
 its own by an entry point of the group ``napari_pathfm.catalogs`` whose value is
 ``package:file.toml``, which is read without importing the package.
 """
@@ -12,14 +12,23 @@ import importlib.util
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
 from ..core.jobs import Progress
 from ..core.registry import Choice, Registry, resolve
-from .base import Encoder, EncoderSpec, ModelError, Segmenter
+from .base import (
+    KINDS,
+    STATUSES,
+    Encoder,
+    EncoderSpec,
+    ModelError,
+    ModelSpec,
+    Segmenter,
+    SlideSpec,
+)
 from .keys import MAPPINGS
 from .weights import WeightsSource
 
@@ -33,23 +42,28 @@ LOADERS = {"timm": "napari_pathfm.models.timm:load"}
 
 _CHOICES = {
     "interpolation": ("bilinear", "bicubic"),
-    "pooling": ("cls", "cls+mean", "avg"),
+    "kind": KINDS,
+    "status": STATUSES,
+    "pooling": ("cls", "cls+mean", "avg", "own"),
     "precision": ("float32", "float16", "bfloat16"),
     "keys": ("", *MAPPINGS),
 }
 
 
+_SPECS: dict[str, type[ModelSpec]] = {"encoder": EncoderSpec, "slide": SlideSpec}
+
+
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One encoder of a catalogue file.
+    """One model of a catalogue file.
 
     Attributes
     ----------
-    spec : EncoderSpec
-        Its facts.
+    spec : ModelSpec
+        Its facts; :class:`EncoderSpec` or :class:`SlideSpec` for those kinds.
     loader : str
-        "timm", or ``"package.module:function"``; called with the entry and, by name, what
-        :func:`get_encoder` was given of `weights`, `device` and `report`.
+        Empty if nothing can load it. "timm", or ``"package.module:function"``; called with the
+        entry and, by name, what :func:`get_encoder` was given of `weights`, `device` and `report`.
     arch : str
         Name of the architecture, for the loader.
     arch_kwargs : mapping
@@ -62,13 +76,26 @@ class CatalogEntry:
         The file, for messages.
     """
 
-    spec: EncoderSpec
-    loader: str
+    spec: ModelSpec
+    loader: str = ""
     arch: str = ""
     arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightsSource = field(default_factory=WeightsSource)
     keys: str = ""
     origin: str = ""
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """Its facts as an encoder of tiles.
+
+        Raises
+        ------
+        TypeError
+            It is another kind of model.
+        """
+        if not isinstance(self.spec, EncoderSpec):
+            raise TypeError(f"{self.spec.name} is no encoder of tiles but a {self.spec.kind} model")
+        return self.spec
 
 
 def read_catalog(path: Path) -> tuple[CatalogEntry, ...]:
@@ -94,7 +121,11 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
     if not isinstance(table, dict):
         raise wrong("is no table")
     facts = {**table, "name": name}
-    wanted: dict[str, str] = {f.name: str(f.type) for f in fields(EncoderSpec)}
+    kind = _SPECS.get(facts.get("kind", "encoder"), ModelSpec)
+    wanted: dict[str, str] = {f.name: str(f.type) for f in fields(kind)}
+    needed = [f.name for f in fields(kind) if f.default is MISSING]
+    if kind is EncoderSpec and facts.get("status") != "none":
+        needed.append("loader")
     others = {
         "loader": "str",
         "arch": "str",
@@ -102,7 +133,7 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
         "weights": "dict",
         "keys": "str",
     }
-    if missing := [key for key in (*wanted, "loader") if key not in facts]:
+    if missing := [key for key in needed if key not in facts]:
         raise wrong(f"lacks {', '.join(missing)}")
     if unknown := [key for key in facts if key not in wanted | others]:
         raise wrong(f"has the unknown key {unknown[0]!r}")
@@ -113,9 +144,11 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
     for key, value in facts.get("weights", {}).items():
         if key not in sources or not isinstance(value, str):
             raise wrong(f"has weights.{key}, but weights are texts named {', '.join(sources)}")
-    facts["mean"], facts["std"] = tuple(facts["mean"]), tuple(facts["std"])
+    for key in ("mean", "std"):
+        if key in facts:
+            facts[key] = tuple(facts[key])
     return CatalogEntry(
-        EncoderSpec(**{key: facts[key] for key in wanted}),
+        kind(**{key: facts[key] for key in wanted if key in facts}),
         weights=WeightsSource(**facts.get("weights", {})),
         origin=str(path),
         **{key: facts[key] for key in ("loader", "arch", "arch_kwargs", "keys") if key in facts},
@@ -160,6 +193,7 @@ def _choices(path: Path, origin: str) -> list[Choice[Encoder]]:
     return [
         Choice(entry.spec.name, f"{origin}: {path.name}", functools.partial(_load, entry))
         for entry in read_catalog(path)
+        if entry.spec.kind == "encoder"
     ]
 
 
@@ -178,6 +212,8 @@ def _catalog_file(point: EntryPoint) -> Path:
 
 
 def _load(entry: CatalogEntry, **options: Any) -> Encoder:
+    if entry.spec.status == "none" or not entry.loader:
+        raise ModelError(f"{entry.spec.name} cannot be loaded. {entry.spec.note}")
     try:
         load = resolve(LOADERS.get(entry.loader, entry.loader))
     except (ImportError, AttributeError, ValueError) as error:
@@ -209,14 +245,44 @@ def encoder_specs() -> dict[str, EncoderSpec]:
 
     A plugin's catalogue that cannot be read is left out with a warning.
     """
-    found = {entry.spec.name: entry.spec for entry in read_catalog(OURS)}
+    return {name: e.spec for name, e in entries().items() if isinstance(e.spec, EncoderSpec)}
+
+
+def entries() -> dict[str, CatalogEntry]:
+    """Every entry of every catalogue file by its name, without loading anything.
+
+    A plugin's catalogue that cannot be read is left out with a warning.
+    """
+    found = {entry.spec.name: entry for entry in read_catalog(OURS)}
     for point in entry_points(group="napari_pathfm.catalogs"):
         try:
             for entry in read_catalog(_catalog_file(point)):
-                found.setdefault(entry.spec.name, entry.spec)
+                found.setdefault(entry.spec.name, entry)
         except ModelError as error:
             warnings.warn(str(error), stacklevel=2)
     return found
+
+
+def build(entry: CatalogEntry, meta: bool = False) -> Any:
+    """Build the network of an entry without weights: the ``build`` beside its ``load``.
+
+    Parameters
+    ----------
+    entry : CatalogEntry
+    meta : bool
+        On the meta device: shapes without memory.
+
+    Raises
+    ------
+    ModelError
+        It cannot be built, or is not what the catalogue says.
+    """
+    module = LOADERS.get(entry.loader, entry.loader).partition(":")[0]
+    if not module:
+        raise ModelError(
+            f"Nobody outside knows the architecture of {entry.spec.name}. {entry.spec.note}"
+        )
+    return resolve(f"{module}:build")(entry, meta=meta)
 
 
 def get_encoder(

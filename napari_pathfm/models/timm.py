@@ -1,25 +1,14 @@
-"""Encoders that are networks of the timm library (https://github.com/huggingface/pytorch-image-models)."""
+"""Networks of the timm library (https://github.com/huggingface/pytorch-image-models)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core.embeddings import FeatureKey
 from ..core.jobs import Progress
-from . import precision as precisions
-from .base import EncoderSpec, ModelError
-from .checkpoint import file_hash, load_into, read_state
-from .device import default_device, to_device
-from .folding import fold_batch_norms
-from .keys import MAPPINGS
-from .precision import FLOAT32, Precision, Trial
-from .weights import find_weights
+from .base import ModelError
+from .encoder import NetworkEncoder, check_facts, load_encoder
 
 if TYPE_CHECKING:
     import torch
@@ -32,38 +21,9 @@ def load(
     weights: Path | None = None,
     device: str | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> TimmEncoder:
-    """Load an encoder of the catalogue.
-
-    Parameters
-    ----------
-    entry : CatalogEntry
-    weights : Path, optional
-        A file, or a folder that may hold it (see :func:`napari_pathfm.models.weights.locate`).
-    device : str, optional
-        "cpu", "cuda:0", "mps"; the best one if absent.
-    report : callable, optional
-        Is told how far a download is.
-
-    Raises
-    ------
-    ModelError
-        No weights, wrong weights, or a network that is not what the catalogue says.
-    """
-    import torch
-
-    spec = entry.spec
-    path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
-    state = read_state(path)
-    if entry.keys:
-        state = MAPPINGS[entry.keys](state)
-    network = build(entry, meta=True)
-    if any(buffer.is_meta for _, buffer in _transient_buffers(network)):
-        network = build(entry)  # calculated, not loaded: they need a real device
-    load_into(network, state, path, spec.name)
-    if not spec.prefix_tokens:
-        fold_batch_norms(network, torch.zeros(1, 3, spec.tile_px, spec.tile_px))
-    return TimmEncoder(spec, network, file_hash(path), device or default_device())
+) -> NetworkEncoder:
+    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
+    return load_encoder(entry, build, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -93,200 +53,5 @@ def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
             f"{entry.origin}: timm {timm.__version__} cannot build {entry.arch!r} for "
             f"{entry.spec.name}: {error}. Correct the entry, or update timm."
         ) from error
-    _check_facts(network, entry)
+    check_facts(network, entry, "timm")
     return network.eval()
-
-
-def _transient_buffers(network: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
-    saved = set(network.state_dict())
-    return [(name, buffer) for name, buffer in network.named_buffers() if name not in saved]
-
-
-def _check_facts(network: Any, entry: CatalogEntry) -> None:
-    spec = entry.spec
-    facts = {
-        "params": (spec.params, sum(p.numel() for p in network.parameters())),
-        "token_dim": (spec.token_dim, network.num_features),
-        "prefix_tokens": (spec.prefix_tokens, getattr(network, "num_prefix_tokens", 0)),
-    }
-    for fact, (said, found) in facts.items():
-        if said != found:
-            raise ModelError(
-                f"{entry.origin}: {spec.name} should have {fact} = {said}, but timm's "
-                f"{entry.arch} has {found}. Correct the entry (arch, arch_kwargs or {fact})."
-            )
-
-
-class TimmEncoder:
-    """A timm network as an :class:`~napari_pathfm.models.base.Encoder`.
-
-    It starts in float32 and goes over to the fastest precision with the same answers when it is
-    calibrated: by :meth:`calibration`, or by the first :meth:`embed` of enough tiles.
-
-    Parameters
-    ----------
-    spec : EncoderSpec
-    network : torch.nn.Module
-        In float32, with its weights, in evaluation mode.
-    weights_hash : str
-        Goes into the key.
-    device : str
-    """
-
-    def __init__(
-        self, spec: EncoderSpec, network: torch.nn.Module, weights_hash: str, device: str
-    ) -> None:
-        self.spec, self.device = spec, device
-        self.precision = FLOAT32
-        self.trials: tuple[Trial, ...] = ()
-        self._weights_hash = weights_hash
-        self._network: Any = network.to(device)
-        self._scale, self._shift = _normalisation(spec, device)
-
-    @property
-    def key(self) -> FeatureKey:
-        """What decides whether its vectors may be compared with others."""
-        spec = self.spec
-        mean, std = (",".join(f"{v:g}" for v in values) for values in (spec.mean, spec.std))
-        return FeatureKey(
-            encoder=spec.name,
-            pooling=spec.pooling,
-            weights=self._weights_hash,
-            preprocessing=f"{spec.tile_px} px {spec.interpolation} mean={mean} std={std}",
-            precision=self.precision.name,
-        )
-
-    def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed ``(B, H, W, 3)`` uint8 tiles of any one size; returns ``(B, dim)`` float32.
-
-        Raises
-        ------
-        MemoryError
-            The device has not enough memory for that many at once.
-        """
-        if not self.calibrated:
-            self.calibrate(tiles)
-        return self._embed(self._network, self.precision, tiles)
-
-    def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Patch tokens of ``(B, H, W, 3)`` uint8 tiles: ``(B, h, w, token_dim)`` float32."""
-
-        def grid(features: torch.Tensor) -> torch.Tensor:
-            if features.ndim == 4:
-                return features.permute(0, 2, 3, 1)
-            patches = features[:, self.spec.prefix_tokens :]
-            side = self.spec.tile_px // self.spec.patch
-            return patches.reshape(len(patches), side, side, -1)
-
-        return self._forward(self._network, self.precision, tiles, grid)
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether :attr:`precision` has been chosen on real tiles."""
-        return bool(self.trials)
-
-    def calibrate(self, tiles: NDArray[np.uint8]) -> None:
-        """Find the fastest precision on these tiles, in one go."""
-        for _ in self.calibration(tiles):
-            pass
-
-    def calibration(self, tiles: NDArray[np.uint8], unit: int = 8) -> Generator[None, None, None]:
-        """Try each precision on the first of the tiles; every ``next`` is one pass.
-
-        Afterwards :attr:`precision` is the fastest that gives the same answers as float32, and
-        :attr:`trials` holds what was measured. With too few tiles to judge by it stays as it is.
-
-        Parameters
-        ----------
-        tiles : ndarray
-            ``(B, H, H, 3)`` uint8.
-        unit : int
-            Tiles of one pass.
-        """
-        tiles = tiles[: precisions.CALIBRATION_TILES]
-        if len(tiles) < precisions.ENOUGH_TILES:
-            return
-        parts = [tiles[start : start + unit] for start in range(0, len(tiles), unit)]
-        original = best = self._network
-        run = partial(self._embed, original, FLOAT32)
-        trials = [(yield from precisions.trial(FLOAT32, run, parts))]
-        for precision in precisions.candidates(self.device, self.spec.prefix_tokens == 0):
-            network = precisions.convert(original, precision)
-            run = partial(self._embed, network, precision)
-            to_beat = precisions.fastest(trials).seconds
-            measured = yield from precisions.trial(precision, run, parts, trials[0], to_beat)
-            trials.append(measured)
-            if precisions.fastest(trials) is measured:
-                best = network
-        self._network, self.precision = best, precisions.fastest(trials).precision
-        self.trials = tuple(trials)
-
-    def _embed(
-        self, network: Any, precision: Precision, tiles: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        return self._forward(network, precision, tiles, self._pool)
-
-    def _pool(self, features: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        features = features.float()
-        if features.ndim == 4:
-            return features.mean((2, 3))
-        patches = features[:, self.spec.prefix_tokens :].mean(1)
-        if self.spec.pooling == "avg":
-            return patches
-        if self.spec.pooling == "cls":
-            return features[:, 0]
-        return torch.cat([features[:, 0], patches], 1)
-
-    def _forward(
-        self,
-        network: Any,
-        precision: Precision,
-        tiles: NDArray[np.uint8],
-        head: Callable[[torch.Tensor], torch.Tensor],
-    ) -> NDArray[np.float32]:
-        import torch
-
-        try:
-            with torch.inference_mode(), precisions.autocast(self.device, precision):
-                images = self._images(tiles)
-                if not precision.channels_last:
-                    images = images.contiguous()
-                answer = head(network.forward_features(images))
-                result: NDArray[np.float32] = answer.float().cpu().numpy()
-                return result
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryError(
-                f"{self.device} has not enough memory for {len(tiles)} tiles at once with "
-                f"{self.spec.name}. Close other programs that use it, or run on the CPU."
-            ) from error
-
-    def _images(self, tiles: NDArray[np.uint8]) -> torch.Tensor:
-        """Bring tiles to the device, resize and normalise them: ``(B, 3, px, px)`` float32.
-
-        The memory order is channels-last, as in the tiles.
-        """
-        import torch
-
-        if tiles.ndim != 4 or tiles.shape[3] != 3 or tiles.shape[1] != tiles.shape[2]:
-            raise ValueError(f"tiles must be (B, H, H, 3) uint8, not {tiles.shape}")
-        images = to_device(tiles, self.device)
-        images = images.permute(0, 3, 1, 2).float()
-        if tiles.shape[1] != self.spec.tile_px:
-            images = torch.nn.functional.interpolate(
-                images,
-                size=(self.spec.tile_px, self.spec.tile_px),
-                mode=self.spec.interpolation,
-                antialias=True,
-            ).clamp_(0, 255)
-        return images.mul_(self._scale).add_(self._shift)
-
-
-def _normalisation(spec: EncoderSpec, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factor and summand that turn 0..255 into what the network was trained on."""
-    import torch
-
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (spec.mean, spec.std))
-    return 1 / (255 * std), -mean / std

@@ -47,7 +47,7 @@ def test_vision_transformers_are_what_they_should_be(
     positions: tuple[int, ...],
     norm: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> None:
-    spec = entries[name].spec
+    spec = entries[name].encoder
     network = build(entries[name], meta=True)
     assert sum(p.numel() for p in network.parameters()) == params == spec.params
     assert tuple(network.pos_embed.shape) == positions  # type: ignore[union-attr]
@@ -59,7 +59,7 @@ def test_vision_transformers_are_what_they_should_be(
 
 
 def test_efficientnet_is_what_it_should_be(entries: dict[str, CatalogEntry]) -> None:
-    spec = entries["efficientnet-lite0"].spec
+    spec = entries["efficientnet-lite0"].encoder
     network = build(entries["efficientnet-lite0"], meta=True)
     assert sum(p.numel() for p in network.parameters()) == 3_371_008 == spec.params
     assert (spec.dim, spec.token_dim, spec.patch, spec.prefix_tokens) == (1280, 1280, 32, 0)

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from napari_pathfm.models.base import Encoder, ModelError
 from napari_pathfm.models.catalog import CatalogEntry, get_encoder
 from napari_pathfm.models.checkpoint import read_state
+from napari_pathfm.models.encoder import NetworkEncoder
 from napari_pathfm.models.precision import FLOAT32, Calibrating, cosine
-from napari_pathfm.models.timm import TimmEncoder, load
+from napari_pathfm.models.timm import load
 from napari_pathfm.models.weights import find_weights
 
 Tiles = NDArray[np.uint8]
@@ -57,7 +58,7 @@ def direct_forward(state: State, images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def default(entries: dict[str, CatalogEntry]) -> TimmEncoder:
+def default(entries: dict[str, CatalogEntry]) -> NetworkEncoder:
     return load(entries["efficientnet-lite0"], device="cpu")
 
 
@@ -95,7 +96,7 @@ def test_calibrated_encoder_gives_the_same_answers(
     assert encoder.trials[0].precision == FLOAT32
 
 
-def test_key_names_what_decides(default: TimmEncoder) -> None:
+def test_key_names_what_decides(default: NetworkEncoder) -> None:
     key = default.key
     assert (key.encoder, key.pooling, key.weights) == (
         "efficientnet-lite0",
@@ -105,20 +106,20 @@ def test_key_names_what_decides(default: TimmEncoder) -> None:
     assert key.preprocessing == "224 px bilinear mean=0.5,0.5,0.5 std=0.5,0.5,0.5"
 
 
-def test_tokens_are_the_last_feature_map(default: TimmEncoder, tiles: Tiles) -> None:
+def test_tokens_are_the_last_feature_map(default: NetworkEncoder, tiles: Tiles) -> None:
     tokens = default.tokens(tiles[:2])
     assert tokens.shape == (2, 7, 7, 1280)
     np.testing.assert_allclose(tokens.mean((1, 2)), default.embed(tiles[:2]), atol=1e-5)
 
 
-def test_tiles_of_another_size_are_resized(default: TimmEncoder, tiles: Tiles) -> None:
+def test_tiles_of_another_size_are_resized(default: NetworkEncoder, tiles: Tiles) -> None:
     large = tiles[:2].repeat(2, 1).repeat(2, 2)
     cosines = cosine(default.embed(large), default.embed(tiles[:2]))
     assert cosines.min() > 0.95
 
 
 @pytest.mark.parametrize("shape", [(2, 224, 200, 3), (224, 224, 3), (1, 224, 224, 4)])
-def test_what_are_no_tiles(default: TimmEncoder, shape: tuple[int, ...]) -> None:
+def test_what_are_no_tiles(default: NetworkEncoder, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="tiles must be"):
         default.embed(np.zeros(shape, np.uint8))
 
@@ -202,7 +203,7 @@ def test_pooling(
 
 
 def test_memory_that_does_not_suffice(
-    default: TimmEncoder, monkeypatch: pytest.MonkeyPatch
+    default: NetworkEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
