@@ -95,6 +95,19 @@ class AnnotationLayers(QObject):
         job = _open_job(project, slide, name)
         self._runner.start(job, f"Opening the layer {name}", opened, slot=SLOT)
 
+    def rename(self, name: str) -> None:
+        """Give the layer that is edited another name, once its strokes are written."""
+        layer = self._session.annotations
+        if layer is None or name == layer.name:
+            return
+
+        def renamed(_: None) -> None:
+            if layer is self._session.annotations:
+                self._on_annotations()
+
+        job = _rename_job(layer, name)
+        self._runner.start(job, f"Renaming {layer.name}", renamed, slot=SLOT)
+
     def show_beside(self, name: str, shown: bool) -> None:
         """Show another layer as outlines, or hide it."""
         others = tuple(other for other in self._wanted if other != name)
@@ -137,6 +150,11 @@ def _open_job(project: Project, slide: Slide, name: str) -> Job[AnnotationLayer]
     if not project.read_only:
         project.set_last_layer(slide.id, name)
     return layer
+
+
+def _rename_job(layer: AnnotationLayer, name: str) -> Job[None]:
+    yield Progress(0, 0, f"Renaming {layer.name}")
+    layer.rename(name)
 
 
 def _read_job(project: Project, slide: Slide, names: list[str]) -> Job[list[AnnotationLayer]]:

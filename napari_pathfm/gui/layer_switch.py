@@ -39,6 +39,8 @@ class LayerSwitch(QWidget):
         self.box.setToolTip("The annotation layer that is painted on; each has its own objects")
         self.add_button = QPushButton("New…")
         self.add_button.setToolTip("Add an annotation layer to the slide: nuclei, regions, …")
+        self.rename_button = QPushButton("Rename…")
+        self.rename_button.setToolTip("Give the layer that is painted on another name")
         self.beside_button = QPushButton("Beside")
         self.beside_button.setToolTip("Show other annotation layers as outlines")
         self.menu = QMenu(self)
@@ -48,10 +50,12 @@ class LayerSwitch(QWidget):
         row.addWidget(QLabel("Layer"))
         row.addWidget(self.box, 1)
         row.addWidget(self.add_button)
+        row.addWidget(self.rename_button)
         row.addWidget(self.beside_button)
         let_keys_through(self.box)
         self.box.textActivated.connect(layers.choose)
         self.add_button.clicked.connect(self._on_add)
+        self.rename_button.clicked.connect(self._on_rename)
         layers.changed.connect(self._fill)
         self._fill()
 
@@ -70,6 +74,15 @@ class LayerSwitch(QWidget):
         )
         if given:
             self.add(name)
+
+    def _on_rename(self) -> None:
+        if self._session.refusal:
+            notify.warn(f"The layer cannot be renamed: {self._session.refusal}.")
+            return
+        old = self._layers.active
+        name, given = QInputDialog.getText(self, "Rename the layer", "Its name:", text=old)
+        if given and name.strip():
+            self._layers.rename(name.strip())
 
     def _fill(self) -> None:
         layers = self._layers

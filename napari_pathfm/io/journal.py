@@ -62,15 +62,13 @@ class Journal:
         self._texts = PromptTexts(database)
 
     def register(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Make the layer's row if there is none; return its ``(height, width)``."""
-        found = self.shape()
-        if found is None:
-            with self._database.transaction("The annotation layer could not be made") as database:
-                database.execute(
-                    "INSERT INTO layers (slide_id, name, height, width) VALUES (?, ?, ?, ?)",
-                    (*self._key, *shape),
-                )
-        return found or shape
+        """Make the layer's row; return its ``(height, width)``."""
+        with self._database.transaction("The annotation layer could not be made") as database:
+            database.execute(
+                "INSERT INTO layers (slide_id, name, height, width) VALUES (?, ?, ?, ?)",
+                (*self._key, *shape),
+            )
+        return shape
 
     def shape(self) -> tuple[int, int] | None:
         """``(height, width)`` of the layer, level-0 pixels; ``None`` if it was never made."""

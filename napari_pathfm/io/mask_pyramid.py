@@ -97,6 +97,20 @@ class ChunkPyramid:
         self._generation = 0
         self._lock = threading.Lock()
 
+    def move(self, folder: Path, staging: Path) -> None:
+        """Go on in another folder, as the group is called something else from now on.
+
+        Raises
+        ------
+        OSError
+            It cannot be moved; everything is as before.
+        """
+        with self._lock:
+            self._folder.rename(folder)
+            self._folder, self._staging = folder, staging
+            self._generation += 1  # what is being read now may not have been found
+        staging.mkdir(parents=True, exist_ok=True)
+
     @property
     def complete(self) -> bool:
         """Whether all arrays are there."""

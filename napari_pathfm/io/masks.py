@@ -25,7 +25,7 @@ from ..core.objects import RowChanges
 from .chunks import PackedChange, packed
 from .errors import ProjectError, explained
 from .journal import Journal, Operation
-from .layer_names import check_name, register
+from .layer_names import check_name, masks_folder, register, rename, staging_folder
 from .layer_view import LayerView
 from .mask_pyramid import ChunkPyramid
 from .painting import union
@@ -63,13 +63,10 @@ class AnnotationLayer(LayerView):
 
     def __init__(self, project: Project, slide_id: str, name: str, shape: tuple[int, int]) -> None:
         self.slide_id = slide_id
-        self._journal = Journal(project.database, slide_id, name)
-        self._steps = Steps(project.database, slide_id, name)
-        self._strokes = WaitingStrokes(project.database, slide_id, name)
-        store = project.slide_store(slide_id)
+        self._keep_under(project, name)
         pyramid = ChunkPyramid(
-            store / "masks" / name,
-            store.with_suffix(".staging") / name,
+            masks_folder(project, slide_id, name),
+            staging_folder(project, slide_id, name),
             shape,
             self._journal.newest_chunk,
             project.read_only,
@@ -160,6 +157,37 @@ class AnnotationLayer(LayerView):
     def _on_classes(self) -> None:
         self._note_steps()
         self.table_changed.emit()
+
+    def _keep_under(self, project: Project, name: str) -> None:
+        key = (project.database, self.slide_id, name)
+        self._journal, self._steps, self._strokes = Journal(*key), Steps(*key), WaitingStrokes(*key)
+
+    def rename(self, name: str) -> None:
+        """Give the layer another name; its history goes along.
+
+        Raises
+        ------
+        ProjectError
+            The name cannot be used or is taken, or the project cannot be written.
+        """
+        project, slide_id = self._project, self.slide_id
+        with self._writing, _opening:
+            self._catch_up("The layer could not be renamed")
+            rename(project, slide_id, self.name, name)
+            opened = _layers[project]
+            opened[slide_id, name] = opened.pop((slide_id, self.name))
+            self.name = name
+            self._keep_under(project, name)
+            try:
+                self._pyramid.move(
+                    masks_folder(project, slide_id, name), staging_folder(project, slide_id, name)
+                )
+            except OSError as error:
+                warnings.warn(
+                    f"The folder of the layer {name} keeps its old name until the layer is opened "
+                    f"again ({error}).",
+                    stacklevel=2,
+                )
 
     def new_id(self) -> int:
         """Return an id that no object has or had.

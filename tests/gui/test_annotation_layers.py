@@ -58,6 +58,21 @@ def test_a_new_layer_is_painted_on_and_has_its_own_undo(
     assert stage.edits.history.undo_text() == "brush"
 
 
+def test_a_layer_gets_another_name_and_is_painted_on(
+    stage: Stage, switch: LayerSwitch, wait: Wait
+) -> None:
+    stage.look(640, 840)
+    square(stage.store, 1, 1)
+    stage.masks.rename("glands")
+    wait(lambda: switch.box.currentText() == "glands")
+    stage.edits.paint()
+    stage.drag([(700, 900), (700, 950)])
+    wait(lambda: stage.store.objects[1].area > 6400)
+    stage.press("Control+Z")
+    wait(lambda: stage.store.objects[1].area == 6400)
+    assert [switch.box.itemText(i) for i in range(switch.box.count())] == ["glands"]
+
+
 def test_another_layer_is_seen_as_outlines_and_follows(
     stage: Stage, switch: LayerSwitch, wait: Wait
 ) -> None:

@@ -17,7 +17,7 @@ from napari_pathfm.core.edits import ChunkChange, Edit, ObjectRow
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.objects import ObjectArray
 from napari_pathfm.io import mask_pyramid, masks
-from napari_pathfm.io.layer_names import layer_names
+from napari_pathfm.io.layer_names import layer_names, masks_folder, rename
 from napari_pathfm.io.mask_pyramid import ChunkPyramid, Staged
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.painting import Paint
@@ -545,3 +545,43 @@ def test_a_hundred_thousand_objects(project: Project) -> None:
     assert len(again.objects) == 100_000
     assert again.objects[402].class_id == 3
     assert time.perf_counter() - start < 60
+
+
+def test_a_renamed_layer_keeps_its_pixels_and_its_history(project: Project) -> None:
+    layer = AnnotationLayer.open(project, "s", "regions", SHAPE)
+    square = np.full((60, 60), 1, np.uint32)
+    layer.commit(layer.paint_edit(500, 500, square, None, "first"))
+    layer.commit(layer.paint_edit(520, 500, square * 2, None, "second"))
+    project.set_last_layer("s", "regions")
+    layer.rename("glands")
+    assert layer_names(project, "s") == ["glands"]
+    assert AnnotationLayer.open(project, "s", "glands", SHAPE) is layer
+    layer.undo()
+    layer.commit(layer.paint_edit(500, 500, square * 3, None, "third"))
+    assert [step.text for step in layer.history()] == ["first", "third"]
+    del layer
+    again = AnnotationLayer.open(project, "s", "glands", SHAPE)
+    assert (again.read(0, 500, 500, 60, 60) == 3).all()
+    assert list(again.objects) == [3]
+    fresh = AnnotationLayer.open(project, "s", "regions", SHAPE)
+    assert not fresh.read(0, 500, 500, 60, 60).any()
+    with pytest.raises(ProjectError, match="already"):
+        fresh.rename("glands")
+    with pytest.raises(ProjectError, match="cannot be the name"):
+        fresh.rename("a/b")
+    assert fresh.name == "regions"
+
+
+def test_a_kill_while_a_layer_is_renamed(project: Project) -> None:
+    layer = AnnotationLayer.open(project, "s", "regions", SHAPE)
+    square = np.full((60, 60), 1, np.uint32)
+    layer.commit(layer.paint_edit(500, 500, square, None, "first"))
+    del layer
+    rename(project, "s", "regions", "glands")  # and its folder is never moved
+    again = AnnotationLayer.open(project, "s", "glands", SHAPE)
+    assert (again.read(0, 500, 500, 60, 60) == 1).all()
+    assert again.read(1, 250, 250, 30, 30).all()
+    fresh = AnnotationLayer.open(project, "s", "regions", SHAPE)
+    assert not fresh.read(0, 500, 500, 60, 60).any()
+    left = masks_folder(project, "s", "regions").with_name("regions.left-over-1")
+    assert left.is_dir(), "nothing is thrown away"
