@@ -22,7 +22,7 @@ from .keys import let_keys_through
 
 
 class LayerSwitch(QWidget):
-    """A box with the layers of the slide, a button for a new one, and a menu of the others.
+    """A box with the layers of the slide, a button for a new one, and a menu of the rest.
 
     Parameters
     ----------
@@ -39,23 +39,21 @@ class LayerSwitch(QWidget):
         self.box.setToolTip("The annotation layer that is painted on; each has its own objects")
         self.add_button = QPushButton("New…")
         self.add_button.setToolTip("Add an annotation layer to the slide: nuclei, regions, …")
-        self.rename_button = QPushButton("Rename…")
-        self.rename_button.setToolTip("Give the layer that is painted on another name")
-        self.beside_button = QPushButton("Beside")
-        self.beside_button.setToolTip("Show other annotation layers as outlines")
+        self.more_button = QPushButton("More")
+        self.more_button.setToolTip("Rename the layer, or show others beside it as outlines")
         self.menu = QMenu(self)
-        self.beside_button.setMenu(self.menu)
+        self.rename_action = QAction("Rename…", self)
+        self.more_button.setMenu(self.menu)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(QLabel("Layer"))
         row.addWidget(self.box, 1)
         row.addWidget(self.add_button)
-        row.addWidget(self.rename_button)
-        row.addWidget(self.beside_button)
+        row.addWidget(self.more_button)
         let_keys_through(self.box)
         self.box.textActivated.connect(layers.choose)
         self.add_button.clicked.connect(self._on_add)
-        self.rename_button.clicked.connect(self._on_rename)
+        self.rename_action.triggered.connect(self._on_rename)
         layers.changed.connect(self._fill)
         self._fill()
 
@@ -92,6 +90,9 @@ class LayerSwitch(QWidget):
         self.box.setCurrentText(layers.active)
         self.box.blockSignals(False)
         self.menu.clear()
+        self.menu.addAction(self.rename_action)
+        if len(layers.names) > 1:
+            self.menu.addSection("Show as outlines")
         for name in layers.names:
             if name != layers.active:
                 action = QAction(name, self.menu)
@@ -99,5 +100,4 @@ class LayerSwitch(QWidget):
                 action.setChecked(name in layers.beside)
                 action.toggled.connect(partial(layers.show_beside, name))
                 self.menu.addAction(action)
-        self.beside_button.setEnabled(len(layers.names) > 1)
         self.setEnabled(bool(layers.names))
