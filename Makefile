@@ -36,7 +36,7 @@ window-test: $(READY)
 
 # What takes too long for every run: two hundred kills, thousands of damaged slides, compilations.
 soak: $(READY)
-	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py
+	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py tests/io/test_waiting.py
 	PATHFM_FUZZ=2500 $(NO_QT) tests/io/test_fuzz.py
 	$(NO_QT) -m soak tests --ignore=tests/gui
 
