@@ -128,15 +128,15 @@ class SlideSpec(ModelSpec):
     Attributes
     ----------
     encoder : str
-        Name of the encoder whose embeddings it takes.
+        Name of the encoder whose embeddings it takes; empty for any.
     dim_in : int
-        Length of those.
+        Length of those; 0 for any.
     dim : int
-        Length of the slide's vector.
+        Length of the slide's vector; 0: that of the embeddings.
     tile_px : int
-        Side of the tiles in pixels.
+        Side of the tiles in pixels; 0 for any.
     mpp : float
-        Micrometres per pixel of the tiles.
+        Micrometres per pixel of the tiles; 0 for any.
     precision : str
         As of :class:`EncoderSpec`.
     """
@@ -185,6 +185,37 @@ class TextEncoder(Encoder, Protocol):
 
     def embed_for_text(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed ``(B, H, W, 3)`` uint8 tiles where the texts are: ``(B, D)`` float32, length 1."""
+
+
+@runtime_checkable
+class SlideModel(Protocol):
+    """Turns the embeddings of a slide's tiles into one vector of the slide.
+
+    Both methods are units of work that run in the device's inference thread, like an encoder's.
+    They take the tiles in any order, as
+
+    - `vectors`: ``(N, dim_in)`` float32, N at least 1,
+    - `centres`: ``(N, 2)`` centres ``(y, x)`` in level-0 pixels,
+    - `side`: side of a tile in level-0 pixels.
+    """
+
+    @property
+    def spec(self) -> SlideSpec:
+        """Facts."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
+    def embed_slide(
+        self, vectors: NDArray[np.float32], centres: NDArray[np.float64], side: float
+    ) -> NDArray[np.float32]:
+        """Return the slide's vector, ``(dim,)`` float32."""
+
+    def attention(
+        self, vectors: NDArray[np.float32], centres: NDArray[np.float64], side: float
+    ) -> NDArray[np.float32] | None:
+        """How much each tile counts, ``(N,)`` float32 with the sum 1; ``None``: it cannot say."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ..core.jobs import Progress
 from ..core.registry import Choice, Registry, resolve
@@ -27,6 +27,7 @@ from .base import (
     ModelError,
     ModelSpec,
     Segmenter,
+    SlideModel,
     SlideSpec,
 )
 from .keys import MAPPINGS
@@ -178,22 +179,22 @@ def _problem(value: Any, kind: str, choices: tuple[str, ...]) -> str:
     return "" if isinstance(value, type_) else words
 
 
-def _catalog_choices() -> Iterator[Choice[Encoder]]:
-    yield from _choices(OURS, "napari-pathfm")
+def _catalog_choices(kind: str) -> Iterator[Choice[Any]]:
+    yield from _choices(OURS, "napari-pathfm", kind)
     for point in entry_points(group="napari_pathfm.catalogs"):
         origin = f"{point.dist.name if point.dist else 'an unknown package'} ({point.value})"
         try:
-            yield from _choices(_catalog_file(point), origin)
+            yield from _choices(_catalog_file(point), origin, kind)
         except ModelError as error:
             # A broken plugin must not take the others along: it fails alone, when chosen.
             yield Choice(point.name, origin, functools.partial(_fail, error))
 
 
-def _choices(path: Path, origin: str) -> list[Choice[Encoder]]:
+def _choices(path: Path, origin: str, kind: str) -> list[Choice[Any]]:
     return [
         Choice(entry.spec.name, f"{origin}: {path.name}", functools.partial(_load, entry))
         for entry in read_catalog(path)
-        if entry.spec.kind == "encoder"
+        if entry.spec.kind == kind
     ]
 
 
@@ -211,7 +212,7 @@ def _catalog_file(point: EntryPoint) -> Path:
     )
 
 
-def _load(entry: CatalogEntry, **options: Any) -> Encoder:
+def _load(entry: CatalogEntry, **options: Any) -> Any:
     if entry.spec.status == "none" or not entry.loader:
         raise ModelError(f"{entry.spec.name} cannot be loaded. {entry.spec.note}")
     try:
@@ -221,23 +222,31 @@ def _load(entry: CatalogEntry, **options: Any) -> Encoder:
             f"{entry.origin}: the loader {entry.loader!r} of {entry.spec.name} cannot be imported: "
             f"{error}. Correct the entry, or install what is missing."
         ) from error
-    return cast(Encoder, load(entry, **options))
+    return load(entry, **options)
 
 
-def _fail(error: ModelError, **_options: Any) -> Encoder:
+def _fail(error: ModelError, **_options: Any) -> Any:
     raise error
 
 
 @functools.cache
 def encoders() -> Registry[Encoder]:
     """Every encoder that can be chosen."""
-    return Registry("napari_pathfm.encoders", "encoder", [_catalog_choices])
+    choices = functools.partial(_catalog_choices, "encoder")
+    return Registry("napari_pathfm.encoders", "encoder", [choices])
 
 
 @functools.cache
 def segmenters() -> Registry[Segmenter]:
     """Every segmenter that can be chosen."""
     return Registry("napari_pathfm.segmenters", "segmenter")
+
+
+@functools.cache
+def slide_models() -> Registry[SlideModel]:
+    """Every model of whole slides that can be chosen."""
+    choices = functools.partial(_catalog_choices, "slide")
+    return Registry("napari_pathfm.slide_models", "slide model", [choices])
 
 
 def encoder_specs() -> dict[str, EncoderSpec]:
@@ -321,6 +330,16 @@ def get_segmenter(
 ) -> Segmenter:
     """Load a segmenter; parameters and errors are those of :func:`get_encoder`."""
     return segmenters().get(name, **_given(weights=weights, device=device, report=report))
+
+
+def get_slide_model(
+    name: str,
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SlideModel:
+    """Load a model of whole slides; parameters and errors are those of :func:`get_encoder`."""
+    return slide_models().get(name, **_given(weights=weights, device=device, report=report))
 
 
 def _given(**options: Any) -> dict[str, Any]:
