@@ -38,7 +38,10 @@ DEFAULT_SEGMENTER = "litemedsam"
 
 OURS = Path(__file__).with_name("catalog.toml")
 
-LOADERS = {"timm": "napari_pathfm.models.timm:load"}
+LOADERS = {
+    "timm": "napari_pathfm.models.timm:load",
+    "conch": "napari_pathfm.models.conch:load",
+}
 """Ways of loading that have a short name."""
 
 _CHOICES = {
@@ -69,8 +72,8 @@ class CatalogEntry:
         Name of the architecture, for the loader.
     arch_kwargs : mapping
         Further arguments of the architecture.
-    weights : WeightsSource
-        Where the weights are to be had.
+    weights, tokenizer : WeightsSource
+        Where the weights are to be had, and the tokeniser of those that have a file for it.
     keys : str
         How the checkpoint's names are mapped (see :data:`napari_pathfm.models.keys.MAPPINGS`).
     origin : str
@@ -82,6 +85,7 @@ class CatalogEntry:
     arch: str = ""
     arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightsSource = field(default_factory=WeightsSource)
+    tokenizer: WeightsSource = field(default_factory=WeightsSource)
     keys: str = ""
     origin: str = ""
 
@@ -132,6 +136,7 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
         "arch": "str",
         "arch_kwargs": "dict",
         "weights": "dict",
+        "tokenizer": "dict",
         "keys": "str",
     }
     if missing := [key for key in needed if key not in facts]:
@@ -142,15 +147,18 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
         if problem := _problem(value, (wanted | others)[key], _CHOICES.get(key, ())):
             raise wrong(f"has {key} = {value!r}, which is not {problem}")
     sources = [f.name for f in fields(WeightsSource)]
-    for key, value in facts.get("weights", {}).items():
-        if key not in sources or not isinstance(value, str):
-            raise wrong(f"has weights.{key}, but weights are texts named {', '.join(sources)}")
+    for table in ("weights", "tokenizer"):
+        for key, value in facts.get(table, {}).items():
+            if key not in sources or not isinstance(value, str):
+                names = ", ".join(sources)
+                raise wrong(f"has {table}.{key}, but {table} are texts named {names}")
     for key in ("mean", "std"):
         if key in facts:
             facts[key] = tuple(facts[key])
     return CatalogEntry(
         kind(**{key: facts[key] for key in wanted if key in facts}),
         weights=WeightsSource(**facts.get("weights", {})),
+        tokenizer=WeightsSource(**facts.get("tokenizer", {})),
         origin=str(path),
         **{key: facts[key] for key in ("loader", "arch", "arch_kwargs", "keys") if key in facts},
     )

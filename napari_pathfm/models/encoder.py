@@ -322,7 +322,7 @@ class NetworkTextEncoder(NetworkEncoder):
         """Embed texts: ``(N, D)`` float32, each of length 1."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), precisions.autocast(self.device, self.precision):
             found = torch.nn.functional.normalize(self._network.encode_text(texts).float(), dim=1)
         vectors: NDArray[np.float32] = found.cpu().numpy()
         return vectors

@@ -14,6 +14,8 @@ from .base import ModelError
 from .checkpoint import file_hash, first_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+OTHER_SUFFIXES = (".json", ".txt", ".spm")
+"""Of files beside the weights, such as a tokeniser's."""
 SILENCE = 10.0
 """Seconds without an answer after which a download is given up."""
 
@@ -71,6 +73,7 @@ def locate(
     ----------
     name : str
         Name of the model; ``<name>.safetensors``, ``.pth``, ``.pt`` and ``.bin`` are looked for.
+        A name that ends in ``.json``, ``.txt`` or ``.spm`` is itself that of the file.
     source : WeightsSource
     given : Path, optional
         A file, or a folder (of a project) that may hold one of these names.
@@ -209,7 +212,7 @@ def _existing(name: str, path: Path) -> Path:
 
 
 def _in_folder(folder: Path, name: str, source: WeightsSource) -> Path | None:
-    wanted = [f"{name}{suffix}" for suffix in SUFFIXES]
+    wanted = _file_names(name)
     if source.url:
         wanted.append(source.file_name)
     return next((folder / file for file in wanted if (folder / file).is_file()), None)
@@ -227,8 +230,14 @@ def _in_package(name: str, source: WeightsSource) -> Path:
     )
 
 
+def _file_names(name: str) -> list[str]:
+    return [name] if name.endswith(OTHER_SUFFIXES) else [f"{name}{end}" for end in SUFFIXES]
+
+
 def _remedy(name: str) -> str:
+    first, *others = _file_names(name)
+    more = f" (or {', '.join(other.removeprefix(name) for other in others)})" if others else ""
     return (
-        f"You can also put the file as {name}.safetensors (or .pth, .pt, .bin) into a folder and "
-        "name that folder in PATHFM_MODELS, or give the file itself."
+        f"You can also put the file as {first}{more} into a folder and name that folder in "
+        "PATHFM_MODELS, or give the file itself."
     )
