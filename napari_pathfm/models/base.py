@@ -97,6 +97,9 @@ class EncoderSpec(ModelSpec):
         Whether :meth:`Encoder.tokens` takes tiles of every multiple of `patch` as they are.
     text : bool
         Whether it embeds text, too.
+    joint : bool
+        Whether the pooled vectors lie where its texts do, so that stored ones can be searched by
+        text; else tiles are embedded once more for it.
     """
 
     tile_px: int
@@ -114,6 +117,7 @@ class EncoderSpec(ModelSpec):
     gray: bool = False
     any_size: bool = False
     text: bool = False
+    joint: bool = False
 
     @property
     def input_px(self) -> int:

@@ -39,8 +39,11 @@ DEFAULT_SEGMENTER = "litemedsam"
 OURS = Path(__file__).with_name("catalog.toml")
 
 LOADERS = {
-    "timm": "napari_pathfm.models.timm:load",
+    "clip": "napari_pathfm.models.clip:load",
     "conch": "napari_pathfm.models.conch:load",
+    "openclip": "napari_pathfm.models.openclip:load",
+    "timm": "napari_pathfm.models.timm:load",
+    "transformers": "napari_pathfm.models.transformers:load",
 }
 """Ways of loading that have a short name."""
 

@@ -327,6 +327,12 @@ class NetworkTextEncoder(NetworkEncoder):
         vectors: NDArray[np.float32] = found.cpu().numpy()
         return vectors
 
+    @property
+    def logit_scale(self) -> float | None:
+        """By what cosines were multiplied in training, before the softmax; ``None``: by nothing."""
+        learned = getattr(self._network, "logit_scale", None)
+        return None if learned is None else float(learned.exp())
+
     def embed_for_text(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed ``(B, H, W, 3)`` uint8 tiles where the texts are: ``(B, D)`` float32, length 1."""
         import torch

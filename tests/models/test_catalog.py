@@ -69,8 +69,8 @@ def test_efficientnet_is_what_it_should_be(entries: dict[str, CatalogEntry]) -> 
 def test_licences_and_gates() -> None:
     specs = encoder_specs()
     commercial = {name for name, spec in specs.items() if spec.commercial}
-    assert {"efficientnet-lite0", "h-optimus-0"} <= commercial
-    assert not commercial & {"kaiko-vits16", "uni", "conch", "conch-v1.5"}
+    assert {"efficientnet-lite0", "h-optimus-0", "midnight-12k", "hibou-b", "clip"} <= commercial
+    assert not commercial & {"kaiko-vits16", "uni", "conch", "conch-v1.5", "phikon", "plip"}
     assert {name for name, spec in specs.items() if spec.gate} == {
         name for name, spec in specs.items() if spec.status == "gated"
     }

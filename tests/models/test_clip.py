@@ -1,0 +1,203 @@
+"""CLIP and its relatives: images and texts in one space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from napari_pathfm.models.base import ModelError, TextEncoder
+from napari_pathfm.models.catalog import CatalogEntry, build, get_encoder
+from napari_pathfm.models.clip import tokenize
+from napari_pathfm.models.encoder import NetworkTextEncoder
+from napari_pathfm.models.precision import Precision, convert, cosine
+
+Tiles = NDArray[np.uint8]
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+TEXTS = ["lymphocytes, H&E", "an H&E image of tumor.", "Fibröse  Stroma's 12", "a " * 100]
+
+# name, parameters, vector, token, patch
+FACTS = [
+    ("clip", 151_277_313, 512, 768, 32),
+    ("clip-b16", 149_620_737, 512, 768, 16),
+    ("clip-l14", 427_616_513, 768, 1024, 14),
+    ("plip", 151_277_313, 512, 768, 32),
+    ("quiltnet-b-32", 151_277_313, 512, 768, 32),
+    ("quiltnet-b-16", 149_620_737, 512, 768, 16),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "dim", "width", "patch"), FACTS)
+def test_networks_are_what_they_should_be(
+    entries: dict[str, CatalogEntry], name: str, params: int, dim: int, width: int, patch: int
+) -> None:
+    spec = entries[name].encoder
+    network = build(entries[name], meta=True)
+    assert sum(p.numel() for p in network.parameters()) == params == spec.params
+    assert (spec.dim, spec.token_dim, spec.patch, spec.prefix_tokens) == (dim, width, patch, 1)
+    assert (spec.mean, spec.std, spec.interpolation) == (MEAN, STD, "bicubic")
+    assert (spec.text, spec.joint, spec.tile_px) == (True, True, 224)
+    features = network.forward_features(torch.zeros(2, 3, 224, 224, device="meta"))
+    assert features.shape == (2, 1 + (224 // patch) ** 2, width)
+    assert network.pool(features).shape == (2, dim)
+
+
+def test_vision_tower_of_clip(entries: dict[str, CatalogEntry]) -> None:
+    vision = build(entries["clip"], meta=True).vision_model
+    assert sum(p.numel() for p in vision.parameters()) == 87_456_000
+
+
+@pytest.fixture(scope="module")
+def library_clip() -> Any:
+    """The library's CLIP B/32 with random weights."""
+    import transformers
+
+    torch.manual_seed(0)
+    return transformers.CLIPModel(transformers.CLIPConfig()).eval()
+
+
+@pytest.fixture(scope="module")
+def clip_file(library_clip: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "pytorch_model.bin"
+    counters = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    torch.save({**library_clip.state_dict(), **counters}, path)  # as older versions wrote it
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(clip_file: Path) -> NetworkTextEncoder:
+    encoder = get_encoder("clip", weights=clip_file, device="cpu")
+    assert isinstance(encoder, NetworkTextEncoder)
+    return encoder
+
+
+def normalised(tiles: Tiles) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (torch.from_numpy(tiles).permute(0, 3, 1, 2).float() / 255 - mean) / std
+
+
+def test_image_vectors_and_tokens_are_the_librarys(
+    clip: NetworkTextEncoder, library_clip: Any, tiles: Tiles
+) -> None:
+    with torch.inference_mode():
+        seen = library_clip.vision_model(normalised(tiles[:2]))
+        projected = library_clip.visual_projection(seen.pooler_output)
+        tokens = library_clip.vision_model.post_layernorm(seen.last_hidden_state[:, 1:])
+    np.testing.assert_allclose(clip.embed(tiles[:2]), projected.numpy(), atol=1e-4)
+    expected = tokens.unflatten(1, (7, 7)).numpy()
+    np.testing.assert_allclose(clip.tokens(tiles[:2]), expected, atol=1e-4)
+    unit = projected / projected.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(clip.embed_for_text(tiles[:2]), unit.numpy(), atol=1e-4)
+
+
+def test_tokens_of_larger_tiles(clip: NetworkTextEncoder, tiles: Tiles) -> None:
+    large = np.zeros((1, 288, 288, 3), np.uint8)
+    large[:, :224, :224] = tiles[:1]
+    assert clip.tokens(large).shape == (1, 9, 9, 768)
+
+
+def reference_tokenizer(folder: Path) -> Any:
+    """transformers' tokenizer with the vocabulary of open_clip: files written from it."""
+    import json
+
+    import transformers
+    from open_clip.tokenizer import SimpleTokenizer
+
+    plain = SimpleTokenizer()
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocabulary = {names.get(word, word): number for word, number in plain.encoder.items()}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
+    merges = "\n".join(" ".join(pair) for pair in plain.bpe_ranks)
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", "utf-8")
+    return transformers.CLIPTokenizer(
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt")
+    )
+
+
+def test_text_is_cut_into_the_tokens_of_two_libraries(tmp_path: Path) -> None:
+    import open_clip
+
+    numbers = tokenize(TEXTS)
+    assert numbers.shape == (4, 77)
+    assert (numbers == open_clip.get_tokenizer("ViT-B-32")(TEXTS)).all()
+    reference = reference_tokenizer(tmp_path)
+    for text, row in zip(TEXTS, numbers.tolist(), strict=True):
+        expected = reference(text, truncation=True, max_length=77)["input_ids"]
+        assert row == expected + [0] * (77 - len(expected))
+
+
+def test_text_vectors_are_the_librarys(clip: NetworkTextEncoder, library_clip: Any) -> None:
+    assert isinstance(clip, TextEncoder)
+    numbers = tokenize(TEXTS)
+    padded = numbers.masked_fill(numbers == 0, 49407)  # what its tokenizer fills up with
+    with torch.inference_mode():
+        features = library_clip.get_text_features(padded)
+    features = getattr(features, "pooler_output", features)
+    expected = (features / features.norm(dim=1, keepdim=True)).numpy()
+    found = clip.embed_text(TEXTS)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    assert clip.logit_scale == pytest.approx(library_clip.logit_scale.exp().item())
+
+
+def test_text_after_calibration(clip_file: Path, tiles: Tiles) -> None:
+    encoder = get_encoder("clip", weights=clip_file, device="cpu")
+    assert isinstance(encoder, NetworkTextEncoder)
+    exact = encoder.embed_text(TEXTS)
+    encoder.precision = Precision("bfloat16")
+    encoder._network = convert(encoder._network, encoder.precision)
+    assert cosine(encoder.embed_text(TEXTS), exact).min() > 0.995
+    assert encoder.embed_for_text(tiles[:2]).shape == (2, 512)
+
+
+def test_plip_is_the_same_network(clip_file: Path, clip: NetworkTextEncoder, tiles: Tiles) -> None:
+    plip = get_encoder("plip", weights=clip_file, device="cpu")
+    np.testing.assert_array_equal(plip.embed(tiles[:1]), clip.embed(tiles[:1]))
+    assert plip.key.encoder == "plip"
+
+
+@pytest.fixture(scope="module")
+def library_openclip() -> Any:
+    """open_clip's B/32 with random weights."""
+    import open_clip
+
+    torch.manual_seed(0)
+    return open_clip.create_model("ViT-B-32", pretrained=None).eval()
+
+
+def test_quiltnet_is_open_clips_network(
+    library_openclip: Any, tmp_path: Path, tiles: Tiles
+) -> None:
+    import open_clip
+
+    path = tmp_path / "open_clip_pytorch_model.bin"
+    torch.save(library_openclip.state_dict(), path)
+    encoder = get_encoder("quiltnet-b-32", weights=path, device="cpu")
+    assert isinstance(encoder, NetworkTextEncoder)
+    visual = library_openclip.visual
+    visual.output_tokens = True
+    with torch.inference_mode():
+        pooled, tokens = visual(normalised(tiles[:2]))
+        texts = library_openclip.encode_text(
+            open_clip.get_tokenizer("ViT-B-32")(TEXTS), normalize=True
+        )
+    np.testing.assert_allclose(encoder.embed(tiles[:2]), pooled.numpy(), atol=1e-4)
+    expected = tokens.unflatten(1, (7, 7)).numpy()
+    np.testing.assert_allclose(encoder.tokens(tiles[:2]), expected, atol=1e-4)
+    np.testing.assert_allclose(encoder.embed_text(TEXTS), texts.numpy(), atol=1e-5)
+    encoder.precision = Precision("bfloat16")
+    encoder._network = convert(encoder._network, encoder.precision)
+    assert cosine(encoder.embed_text(TEXTS), texts.numpy()).min() > 0.995
+    assert cosine(encoder.embed(tiles[:2]), pooled.numpy()).min() > 0.995
+
+
+def test_file_of_the_other_library_is_refused(clip_file: Path) -> None:
+    with pytest.raises(ModelError, match="does not hold the weights of quiltnet-b-32"):
+        get_encoder("quiltnet-b-32", weights=clip_file, device="cpu")
