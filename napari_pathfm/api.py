@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,22 @@ if TYPE_CHECKING:
     from .analysis.tissue import TissueMask
     from .io.project import Project, SlideRow
     from .io.reader import SlideReader
-    from .models.base import Encoder, EncoderSpec, Segmenter
+    from .models.base import Encoder, Segmenter
+    from .models.catalog import CatalogEntry
+    from .models.check import Check, Memory
 
 Report = Callable[[Progress], None]
 
+LISTS = {
+    "encoder": "encoders",
+    "segmenter": "segmenters",
+    "slide": "slide_models",
+    "report": "report_models",
+}
+"""Where :func:`models` lists a kind of model."""
+
 __all__ = [
+    "check_model",
     "commit",
     "embed",
     "export",
@@ -420,22 +432,53 @@ def open_project(folder: str | Path, author: str | None = None) -> Project:
 
 
 def models() -> dict[str, list[dict[str, Any]]]:
-    """List what can be chosen, with licences, without importing any of it."""
-    from .models.catalog import encoder_specs, encoders, segmenters
+    """List every model by its kind: its facts, and what there is of it on this computer.
 
-    specs = encoder_specs()
+    Nothing is loaded. Those that a plugin registers without a catalogue have no facts.
+    """
+    from .models.catalog import encoders, entries, segmenters, slide_models
+    from .models.check import free_memory
+
+    known, memory = entries(), free_memory()
+    registered = {
+        "encoder": encoders().names(),
+        "segmenter": segmenters().names(),
+        "slide": slide_models().names(),
+    }
+    names = {
+        kind: {*registered.get(kind, ()), *(n for n, e in known.items() if e.spec.kind == kind)}
+        for kind in LISTS
+    }
     return {
-        "encoders": [
-            {"name": name, **(_facts(specs[name]) if name in specs else {})}
-            for name in encoders().names()
-        ],
-        "segmenters": [{"name": name} for name in segmenters().names()],
+        title: [_facts(name, kind, known.get(name), memory) for name in sorted(names[kind])]
+        for kind, title in LISTS.items()
     }
 
 
-def _facts(spec: EncoderSpec) -> dict[str, Any]:
-    shown = ("licence", "commercial", "gate", "mpp", "tile_px", "dim", "params", "source")
-    return {name: getattr(spec, name) for name in shown}
+def check_model(name: str) -> Check:
+    """Say what stands in the way of a model of the catalogue; may ask the network.
+
+    Raises
+    ------
+    ModelError
+        There is no such entry.
+    """
+    from .models.base import ModelError
+    from .models.catalog import entries
+    from .models.check import check
+
+    known = entries()
+    if name not in known:
+        raise ModelError(f"No catalogue has a model {name!r}: “pathfm models” lists them all.")
+    return check(known[name], thorough=True)
+
+
+def _facts(name: str, kind: str, entry: CatalogEntry | None, memory: Memory) -> dict[str, Any]:
+    from .models.check import check
+
+    if entry is None:
+        return {"name": name, "kind": kind, "status": "open", "note": "No catalogue has it."}
+    return asdict(entry.spec) | check(entry, memory=memory).facts()
 
 
 @contextmanager

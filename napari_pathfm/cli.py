@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import api, terminal
+from .cli_models import app as models_app
 from .core.jobs import Progress
 from .terminal import answer, command, reporting
 
@@ -33,6 +34,8 @@ disk, 130 stopped with Ctrl+C (what is stored is kept; run again to go on). For 
 app = typer.Typer(
     name="pathfm", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
+
+app.add_typer(models_app, name="models")
 
 
 def _place(text: str) -> Path:
@@ -283,26 +286,6 @@ def import_objects(
         "notes": list(made.notes),
     }
     answer(facts, made.summary(), as_json)
-
-
-@app.command()
-@command
-def models(as_json: Json = False) -> None:
-    """List the encoders and segmenters that can be chosen."""
-    listed = api.models()
-    lines = []
-    for kind, entries in listed.items():
-        lines.append(f"{kind}:")
-        lines += [_model_line(entry) for entry in entries]
-    answer(listed, "\n".join(lines), as_json)
-
-
-def _model_line(entry: dict[str, Any]) -> str:
-    notes = [entry.get("licence", "")]
-    if entry.get("commercial") is False:
-        notes.append("not for commercial use")
-    notes.append(entry.get("gate", ""))
-    return f"  {entry['name']:24s} {', '.join(note for note in notes if note)}".rstrip()
 
 
 def _default_project(slide: Path) -> Path:

