@@ -41,6 +41,7 @@ OURS = Path(__file__).with_name("catalog.toml")
 LOADERS = {
     "clip": "napari_pathfm.models.clip:load",
     "conch": "napari_pathfm.models.conch:load",
+    "musk": "napari_pathfm.models.musk:load",
     "openclip": "napari_pathfm.models.openclip:load",
     "timm": "napari_pathfm.models.timm:load",
     "transformers": "napari_pathfm.models.transformers:load",
