@@ -41,6 +41,7 @@ OURS = Path(__file__).with_name("catalog.toml")
 LOADERS = {
     "clip": "napari_pathfm.models.clip:load",
     "conch": "napari_pathfm.models.conch:load",
+    "ctranspath": "napari_pathfm.models.ctranspath:load",
     "musk": "napari_pathfm.models.musk:load",
     "openclip": "napari_pathfm.models.openclip:load",
     "timm": "napari_pathfm.models.timm:load",
@@ -68,7 +69,8 @@ class CatalogEntry:
     Attributes
     ----------
     spec : ModelSpec
-        Its facts; :class:`EncoderSpec` or :class:`SlideSpec` for those kinds.
+        Its facts; :class:`EncoderSpec` or :class:`SlideSpec` for those kinds, unless nothing can
+        load it and its further facts are not known.
     loader : str
         Empty if nothing can load it. "timm", or ``"package.module:function"``; called with the
         entry and, by name, what :func:`get_encoder` was given of `weights`, `device` and `report`.
@@ -103,7 +105,10 @@ class CatalogEntry:
             It is another kind of model.
         """
         if not isinstance(self.spec, EncoderSpec):
-            raise TypeError(f"{self.spec.name} is no encoder of tiles but a {self.spec.kind} model")
+            raise TypeError(
+                f"{self.spec.name} is no encoder of tiles that can be loaded but a "
+                f"{self.spec.kind} model. {self.spec.note}".rstrip()
+            )
         return self.spec
 
 
@@ -131,6 +136,8 @@ def _entry(name: str, table: Any, path: Path) -> CatalogEntry:
         raise wrong("is no table")
     facts = {**table, "name": name}
     kind = _SPECS.get(facts.get("kind", "encoder"), ModelSpec)
+    if facts.get("loader") == "" and "dim" not in facts:
+        kind = ModelSpec  # what nobody can build has no further facts to be relied on
     wanted: dict[str, str] = {f.name: str(f.type) for f in fields(kind)}
     needed = [f.name for f in fields(kind) if f.default is MISSING]
     if kind is EncoderSpec and facts.get("status") != "none":
@@ -300,9 +307,7 @@ def build(entry: CatalogEntry, meta: bool = False) -> Any:
     """
     module = LOADERS.get(entry.loader, entry.loader).partition(":")[0]
     if not module:
-        raise ModelError(
-            f"Nobody outside knows the architecture of {entry.spec.name}. {entry.spec.note}"
-        )
+        raise ModelError(f"{entry.spec.name} cannot be built. {entry.spec.note}".rstrip())
     return resolve(f"{module}:build")(entry, meta=meta)
 
 

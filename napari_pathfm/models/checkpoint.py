@@ -48,11 +48,14 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     import pickle
+    from argparse import Namespace
 
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Training scripts such as DINO's save their options beside the weights: harmless values.
+        with torch.serialization.safe_globals([Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is damaged or holds code besides numbers, which is not run. Use a file "

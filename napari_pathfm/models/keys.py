@@ -79,5 +79,48 @@ def efficientnet_lite0(state: State) -> State:
     return renamed
 
 
-MAPPINGS: dict[str, Callable[[State], State]] = {"efficientnet_lite0": efficientnet_lite0}
+def dinov2(state: State) -> State:
+    """Turn DINOv2's own keys (https://github.com/facebookresearch/dinov2) into timm's.
+
+    There blocks may lie in chunks (``blocks.<chunk>.<block>``), the gated MLP is called w12 and w3,
+    and a network with registers has a position embedding for the class token, which timm adds to
+    that token once and for all. A state with timm's keys stays as it is.
+    """
+    renamed = {_dinov2_key(key): value for key, value in state.items()}
+    if "register_tokens" in renamed:
+        positions = renamed["pos_embed"]
+        renamed["reg_token"] = renamed.pop("register_tokens")
+        renamed["cls_token"] = renamed["cls_token"] + positions[:, :1]
+        renamed["pos_embed"] = positions[:, 1:]
+    return renamed
+
+
+def _dinov2_key(key: str) -> str:
+    key = re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key)
+    return key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
+
+
+def hipt_256(state: State) -> State:
+    """Resample the position embeddings of 224 pixels to the 256 that HIPT shows its ViT-S/16.
+
+    As DINO does it (``interpolate_pos_encoding`` in its vision_transformer.py): bicubic, without
+    antialiasing, and with a scale of 16.1 / 14, not 16 / 14, which moves every sample a little.
+    """
+    import torch
+
+    positions = state.get("pos_embed")
+    if positions is None or positions.shape[1] != 1 + 14 * 14:
+        return state
+    grid = positions[:, 1:].float().unflatten(1, (14, 14)).permute(0, 3, 1, 2)
+    scale = (16 + 0.1) / 14
+    grid = torch.nn.functional.interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
+    patches = grid.flatten(2).transpose(1, 2)
+    return {**state, "pos_embed": torch.cat([positions[:, :1].float(), patches], 1)}
+
+
+MAPPINGS: dict[str, Callable[[State], State]] = {
+    "dinov2": dinov2,
+    "efficientnet_lite0": efficientnet_lite0,
+    "hipt_256": hipt_256,
+}
 """What a catalogue entry may name under ``keys``."""

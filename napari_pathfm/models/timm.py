@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.jobs import Progress
+from ..core.registry import resolve
 from .base import ModelError
 from .encoder import NetworkEncoder, check_facts, load_encoder
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from .catalog import CatalogEntry
+
+LAYERS = {"SwiGLUPacked": "timm.layers:SwiGLUPacked", "SiLU": "torch.nn:SiLU"}
+"""What ``mlp_layer`` and ``act_layer`` of an entry may name."""
 
 
 def load(
@@ -38,15 +42,20 @@ def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
     Raises
     ------
     ModelError
-        timm does not know the architecture, or the network differs from the catalogue's facts.
+        timm does not know the architecture, a layer is not one of :data:`LAYERS`, or the network
+        differs from the catalogue's facts.
     """
     import timm
     import torch
 
+    kwargs = {
+        key: _layer(entry, value) if key in ("mlp_layer", "act_layer") else value
+        for key, value in entry.arch_kwargs.items()
+    }
     try:
         with torch.device("meta" if meta else "cpu"):
             network: torch.nn.Module = timm.create_model(
-                entry.arch, pretrained=False, num_classes=0, **entry.arch_kwargs
+                entry.arch, pretrained=False, num_classes=0, **kwargs
             )
     except (RuntimeError, TypeError) as error:
         raise ModelError(
@@ -55,3 +64,12 @@ def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
         ) from error
     check_facts(network, entry, "timm")
     return network.eval()
+
+
+def _layer(entry: CatalogEntry, name: Any) -> Any:
+    if name not in LAYERS:
+        raise ModelError(
+            f"{entry.origin}: {entry.spec.name} names the layer {name!r}, which is not one of "
+            f"{', '.join(LAYERS)}. Correct the entry."
+        )
+    return resolve(LAYERS[name])

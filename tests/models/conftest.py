@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,36 @@ def vits16_state(entries: dict[str, CatalogEntry]) -> dict[str, Any]:
 
     torch.manual_seed(0)
     return build(entries["kaiko-vits16"]).state_dict()
+
+
+@pytest.fixture(scope="session")
+def shrink() -> Callable[[CatalogEntry], tuple[CatalogEntry, Any]]:
+    """Return a function that makes a small vision transformer of an entry of timm's.
+
+    It gives the entry and timm's own network, in which every parameter has random values: as they
+    are initialised, many have no influence. Two blocks of width 48 are left; all else stays.
+    """
+    import timm
+    import torch
+
+    layers = {"SwiGLUPacked": timm.layers.SwiGLUPacked, "SiLU": torch.nn.SiLU}
+
+    def make(entry: CatalogEntry) -> tuple[CatalogEntry, Any]:
+        torch.manual_seed(0)
+        kwargs = {**entry.arch_kwargs, "depth": 2, "embed_dim": 48, "num_heads": 3}
+        known = {k: layers[v] if v in ("SwiGLUPacked", "SiLU") else v for k, v in kwargs.items()}
+        network = timm.create_model(entry.arch, num_classes=0, **known).eval()
+        for parameter in network.parameters():
+            parameter.requires_grad_(False).normal_(std=0.3)
+        spec = replace(
+            entry.encoder,
+            params=sum(p.numel() for p in network.parameters()),
+            dim=entry.encoder.dim // entry.encoder.token_dim * 48,
+            token_dim=48,
+        )
+        return replace(entry, spec=spec, arch_kwargs=kwargs), network
+
+    return make
 
 
 @pytest.fixture(autouse=True)

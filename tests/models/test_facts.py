@@ -1,0 +1,322 @@
+"""Each model is what its authors say: networks are built without weights and measured.
+
+The table is written down from the authors' repositories and cards, apart from the catalogue.
+Parameters that are only published rounded are compared as far as they are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import timm
+import torch
+from numpy.typing import NDArray
+
+from napari_pathfm.models import timm as ours
+from napari_pathfm.models.base import ModelError
+from napari_pathfm.models.catalog import CatalogEntry, build, get_encoder
+from napari_pathfm.models.encoder import NetworkEncoder
+
+Entries = dict[str, CatalogEntry]
+Shrink = Callable[[CatalogEntry], tuple[CatalogEntry, Any]]
+Tiles = NDArray[np.uint8]
+Norm = tuple[tuple[float, ...], tuple[float, ...]]
+
+HALF: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP: Norm = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+OPTIMUS: Norm = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+LUNIT: Norm = ((0.70322989, 0.53606487, 0.66096631), (0.21716536, 0.26081574, 0.20723464))
+
+
+class Fact(NamedTuple):
+    """What a model is; positions are the shape of its position embeddings."""
+
+    params: float
+    positions: tuple[int, ...] | None
+    prefix: int
+    grid: int
+    token_dim: int
+    dim: int
+    norm: Norm
+    interpolation: str = "bilinear"
+    tile_px: int = 224
+    seen_px: int = 224
+    mpp: float = 0.5
+    precision: str = "float32"
+
+
+def rounded(figure: float, digit: float) -> Any:
+    """Return what is published with a last digit of that worth."""
+    return pytest.approx(figure, abs=digit / 2)
+
+
+FACTS = {
+    "efficientnet-lite0": Fact(3_371_008, None, 0, 7, 1280, 1280, HALF),
+    "kaiko-vits16": Fact(21_665_664, (1, 197, 384), 1, 14, 384, 384, HALF),
+    "kaiko-vits8": Fact(21_670_272, (1, 785, 384), 1, 28, 384, 384, HALF),
+    "kaiko-vitb16": Fact(85_798_656, (1, 197, 768), 1, 14, 768, 768, HALF),
+    "kaiko-vitb8": Fact(85_807_872, (1, 785, 768), 1, 28, 768, 768, HALF),
+    "kaiko-vitl14": Fact(304_370_688, (1, 1369, 1024), 5, 16, 1024, 1024, HALF),
+    "lunit-vits8": Fact(21_670_272, (1, 785, 384), 1, 28, 384, 384, LUNIT),
+    "lunit-vits16": Fact(21_665_664, (1, 197, 384), 1, 14, 384, 384, LUNIT),
+    "uni": Fact(303_350_784, (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET, precision="float16"),
+    "uni2-h": Fact(
+        681_394_176, (1, 256, 1536), 9, 16, 1536, 1536, IMAGENET, precision="bfloat16"
+    ),
+    "virchow": Fact(
+        631_229_184, (1, 257, 1280), 1, 16, 1280, 2560, IMAGENET, "bicubic", precision="float16"
+    ),
+    "virchow2": Fact(
+        631_239_424, (1, 261, 1280), 5, 16, 1280, 2560, IMAGENET, "bicubic", precision="float16"
+    ),
+    "h-optimus-0": Fact(
+        1_134_774_272, (1, 256, 1536), 5, 16, 1536, 1536, OPTIMUS, "bicubic", precision="float16"
+    ),
+    "h-optimus-1": Fact(
+        1_134_774_272, (1, 256, 1536), 5, 16, 1536, 1536, OPTIMUS, "bicubic", precision="float16"
+    ),
+    "h0-mini": Fact(
+        rounded(85.74e6, 1e4), (1, 256, 768), 5, 16, 768, 1536, OPTIMUS, "bicubic",
+        precision="float16",
+    ),
+    "gigapath": Fact(
+        1_134_953_984, (1, 197, 1536), 1, 14, 1536, 1536, IMAGENET, "bicubic", 256,
+        precision="float16",
+    ),
+    "gpfm": Fact(
+        303_227_904, (1, 257, 1024), 1, 16, 1024, 1024, IMAGENET, "bicubic", precision="float16"
+    ),
+    "pathorchestra": Fact(rounded(303e6, 1e6), (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET),
+    "openmidnight": Fact(
+        rounded(1.1e9, 1e8), (1, 256, 1536), 5, 16, 1536, 1536, IMAGENET, precision="float16"
+    ),
+    "patho3dmatrix-vision": Fact(303_350_784, (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET),
+    "ctranspath": Fact(rounded(27.5e6, 1e5), None, 0, 7, 768, 768, IMAGENET, mpp=1.0),
+    "ctranspath-histogpt": Fact(rounded(27.5e6, 1e5), None, 0, 7, 768, 768, CLIP, mpp=1.0),
+    "hipt-256": Fact(
+        rounded(21.7e6, 1e5), (1, 257, 384), 1, 16, 384, 384, HALF, tile_px=256, seen_px=256
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_network_is_what_its_authors_say(entries: Entries, name: str) -> None:
+    fact, spec = FACTS[name], entries[name].encoder
+    network = build(entries[name], meta=True)
+    assert sum(p.numel() for p in network.parameters()) == fact.params == spec.params
+    positions = getattr(network, "pos_embed", None)
+    assert (None if positions is None else tuple(positions.shape)) == fact.positions
+    assert getattr(network, "num_prefix_tokens", 0) == fact.prefix == spec.prefix_tokens
+    features = network.forward_features(
+        torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta")
+    )
+    pooled = NetworkEncoder(spec, network, "", "meta")._pool(network, features)
+    assert tuple(pooled.shape) == (2, fact.dim) == (2, spec.dim)
+    if features.ndim == 4:
+        assert tuple(features.shape) == (2, fact.token_dim, fact.grid, fact.grid)
+    else:
+        assert tuple(features.shape) == (2, fact.prefix + fact.grid**2, fact.token_dim)
+    assert spec.token_dim == fact.token_dim
+    assert spec.patch * fact.grid == fact.seen_px
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_tiles_are_prepared_as_its_authors_say(entries: Entries, name: str) -> None:
+    fact, spec = FACTS[name], entries[name].encoder
+    assert (spec.mean, spec.std) == fact.norm
+    assert spec.interpolation == fact.interpolation
+    assert (spec.tile_px, spec.input_px, spec.mpp) == (fact.tile_px, fact.seen_px, fact.mpp)
+    assert spec.precision == fact.precision
+
+
+OPEN, GATED, CLOSED, NONE = "open", "gated", "closed", "none"
+
+# name, status, whether commercial use is allowed, part of the licence
+LICENCES = [
+    ("kaiko-vitl14", OPEN, False, "Non-Commercial"),
+    ("lunit-vits8", OPEN, False, "non-commercial"),
+    ("uni", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("uni2-h", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("virchow", GATED, True, "Apache-2.0"),
+    ("virchow2", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("virchow2g", CLOSED, False, "Paige"),
+    ("h-optimus-0", OPEN, True, "Apache-2.0"),
+    ("h-optimus-1", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("h0-mini", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("gigapath", GATED, False, "Apache-2.0 with conditions"),
+    ("gpfm", OPEN, False, "CC-BY-NC-ND-4.0"),
+    ("pathorchestra", GATED, False, "CC-BY-NC-ND-4.0"),
+    ("openmidnight", GATED, True, "Apache-2.0"),
+    ("ctranspath", OPEN, False, "GPL-3.0"),
+    ("hipt-256", OPEN, False, "Commons Clause"),
+    ("patho3dmatrix-vision", CLOSED, False, "unknown"),
+    ("pluto", CLOSED, False, "unknown"),
+    ("rudolfv", CLOSED, False, "unknown"),
+    ("rudolfv-2", GATED, False, "unknown"),
+    ("rudolfv-2-b", GATED, False, "unknown"),
+    ("rudolfv-2-s", GATED, False, "unknown"),
+    ("pathogpt", NONE, False, "none"),
+    ("paseg", NONE, False, "none"),
+]
+
+
+@pytest.mark.parametrize(("name", "status", "commercial", "licence"), LICENCES)
+def test_licence(entries: Entries, name: str, status: str, commercial: bool, licence: str) -> None:
+    spec = entries[name].spec
+    assert (spec.status, spec.commercial) == (status, commercial)
+    assert licence in spec.licence
+
+
+@pytest.mark.parametrize("name", ["virchow2g", "pluto", "rudolfv", "rudolfv-2-s"])
+def test_what_cannot_be_built_says_so(entries: Entries, name: str) -> None:
+    with pytest.raises(ModelError, match=f"{name} cannot be loaded.*nearest"):
+        get_encoder(name)
+    with pytest.raises(ModelError, match=f"{name} cannot be built.*nearest"):
+        build(entries[name])
+    with pytest.raises(TypeError, match="no encoder of tiles that can be loaded"):
+        _ = entries[name].encoder
+
+
+def test_models_that_do_not_exist_name_real_ones(entries: Entries) -> None:
+    assert (entries["pathogpt"].spec.kind, entries["paseg"].spec.kind) == ("report", "segmenter")
+    for name, real in (("pathogpt", "HistoGPT"), ("pathogpt", "PRISM"), ("paseg", "CellViT")):
+        with pytest.raises(ModelError, match=real):
+            build(entries[name])
+
+
+# ---- Where sources contradict each other -------------------------------------------------------
+
+
+def direct(network: Any, spec: Any, tiles: Tiles) -> torch.Tensor:
+    """Tokens of tiles of the right size, in plain torch."""
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (spec.mean, spec.std))
+    images = torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        tokens: torch.Tensor = network.forward_features((images - mean) / std)
+        return tokens
+
+
+@pytest.fixture
+def small(
+    tmp_path: Path, entries: Entries, shrink: Shrink
+) -> Callable[[str], tuple[NetworkEncoder, Any]]:
+    """Return a function that loads a small encoder of that name, and gives timm's network, too."""
+
+    def load(name: str) -> tuple[NetworkEncoder, Any]:
+        entry, network = shrink(entries[name])
+        torch.save(network.state_dict(), tmp_path / "weights.pth")
+        return ours.load(entry, tmp_path / "weights.pth", "cpu"), network
+
+    return load
+
+
+Small = Callable[[str], tuple[NetworkEncoder, Any]]
+
+
+def test_uni2_h_has_681_million_parameters_not_a_billion(entries: Entries) -> None:
+    network = build(entries["uni2-h"], meta=True)
+    assert sum(p.numel() for p in network.parameters()) < 0.7e9
+    assert tuple(network.blocks[0].mlp.fc1.weight.shape) == (8192, 1536)
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("virchow", 1), ("virchow2", 5), ("h0-mini", 5)])
+def test_vector_is_the_class_token_and_the_mean_of_the_patches_alone(
+    small: Small, tiles: Tiles, name: str, prefix: int
+) -> None:
+    encoder, network = small(name)
+    found = encoder.embed(tiles[:2])
+    tokens = direct(network, encoder.spec, tiles[:2])
+    right = torch.cat([tokens[:, 0], tokens[:, prefix:].mean(1)], 1).numpy()
+    np.testing.assert_allclose(found, right, atol=1e-4)
+    np.testing.assert_allclose(
+        encoder.tokens(tiles[:2]), tokens[:, prefix:].reshape(2, 16, 16, 48), atol=1e-4
+    )
+    if prefix > 1:  # registers taken for patches
+        wrong = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1).numpy()
+        assert np.abs(found - wrong).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["h-optimus-0", "h-optimus-1", "uni2-h"])
+def test_vector_is_the_class_token_alone(small: Small, tiles: Tiles, name: str) -> None:
+    encoder, network = small(name)
+    tokens = direct(network, encoder.spec, tiles[:2])
+    np.testing.assert_allclose(encoder.embed(tiles[:2]), tokens[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("vits16", 1), ("vits8", 1), ("vitb16", 1), ("vitb8", 1), ("vitl14", 5)]
+)
+def test_kaikos_smaller_models_have_no_registers(
+    small: Small, tiles: Tiles, name: str, prefix: int
+) -> None:
+    encoder, network = small(f"kaiko-{name}")
+    tokens = direct(network, encoder.spec, tiles[:1])
+    side = 224 // encoder.spec.patch
+    patches = tokens[:, prefix:].reshape(1, side, side, 48)
+    np.testing.assert_allclose(encoder.tokens(tiles[:1]), patches, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vits8", "vitl14"])
+def test_kaikos_mean_is_not_the_one_timm_has_for_the_architecture(
+    entries: Entries, name: str
+) -> None:
+    entry = entries[f"kaiko-{name}"]
+    tag = {"vits8": ".dino", "vitl14": ".lvd142m"}[name]
+    config: Any = timm.get_pretrained_cfg(f"{entry.arch}{tag}")
+    assert (config.mean, config.std) == IMAGENET
+    assert (entry.encoder.mean, entry.encoder.std) == HALF
+
+
+@pytest.mark.parametrize("name", ["pathorchestra", "patho3dmatrix-vision"])
+def test_pathorchestra_and_patho3dmatrix_are_large_not_giant(entries: Entries, name: str) -> None:
+    network = build(entries[name], meta=True)
+    tokens = network.forward_features(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert tuple(tokens.shape) == (1, 1 + 14 * 14, 1024)
+    assert network.patch_embed.patch_size == (16, 16)
+
+
+def test_gigapath_sees_the_middle_of_a_tile_in_patches_of_16(small: Small, tiles: Tiles) -> None:
+    encoder, network = small("gigapath")
+    frame = np.pad(tiles[:2], ((0, 0), (16, 16), (16, 16), (0, 0)))
+    tokens = direct(network, encoder.spec, tiles[:2])
+    assert tokens.shape[1] == 1 + 14 * 14
+    np.testing.assert_allclose(encoder.embed(frame), tokens[:, 0], atol=1e-4)
+    assert encoder.tokens(frame).shape == (2, 16, 16, 48), "tokens are those of the whole tile"
+    assert "224 of 256 px" in encoder.key.preprocessing
+
+
+def test_lunits_tiles_are_normalised_by_their_own_mean(entries: Entries) -> None:
+    for name in ("lunit-vits8", "lunit-vits16"):
+        spec = entries[name].encoder
+        assert (spec.mean, spec.std) == LUNIT != IMAGENET
+
+
+def test_ctranspath_in_histogpt_is_another_encoder_by_its_mean_alone(entries: Entries) -> None:
+    plain, theirs = entries["ctranspath"], entries["ctranspath-histogpt"]
+    assert (plain.encoder.mean, plain.encoder.std) == IMAGENET
+    assert (theirs.encoder.mean, theirs.encoder.std) == CLIP
+    alike = {key: getattr(plain.spec, key) for key in ("name", "mean", "std", "source", "note")}
+    assert replace(theirs.encoder, **alike) == plain.spec
+    assert (plain.weights, plain.arch, plain.loader) == (
+        theirs.weights,
+        theirs.arch,
+        theirs.loader,
+    )
+
+
+def test_paper_of_hipt(entries: Entries) -> None:
+    citation = entries["hipt-256"].spec.citation
+    assert "2206.02647" in citation
+    assert "2206.02680" not in citation
+
+
+def test_layer_that_is_not_known(entries: Entries) -> None:
+    entry = replace(entries["virchow"], arch_kwargs={"mlp_layer": "os.system"})
+    with pytest.raises(ModelError, match=r"virchow names the layer 'os\.system'"):
+        ours.build(entry, meta=True)
