@@ -41,6 +41,7 @@ soak: $(READY)
 	$(NO_QT) -m soak tests --ignore=tests/gui
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks.catalog --json
 	$(BIN)/python -m benchmarks.reading --json
 	$(BIN)/python -m benchmarks.embedding --json
 	$(BIN)/python -m benchmarks.retrieval --json

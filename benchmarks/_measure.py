@@ -82,16 +82,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main(name: str, measure: Callable[[], dict[str, Any]]) -> None:
+def main(name: str, measure: Callable[[], dict[str, Any]], bare: bool = False) -> None:
     """Run a benchmark and print its result as the only thing on stdout.
 
     ``--json`` prints it on one line, otherwise it is indented. Missing material gives an object
-    with the key ``error``, and exit status 1.
+    with the key ``error``, and exit status 1. A `bare` result, in which nothing depends on the
+    machine, comes without the keys ``benchmark`` and ``machine``.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--json", action="store_true", help="one line instead of indented")
     arguments = parser.parse_args()
-    result: dict[str, Any] = {"benchmark": name, "machine": machine()}
+    result: dict[str, Any] = {} if bare else {"benchmark": name, "machine": machine()}
     out, status = os.dup(1), 0
     os.dup2(2, 1)  # whatever libraries print goes to stderr
     try:
