@@ -17,6 +17,7 @@ import typer
 
 from . import api, terminal
 from .cli_models import app as models_app
+from .cli_slide import app as slide_app
 from .core.jobs import Progress
 from .terminal import answer, command, reporting
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(models_app, name="models")
+app.add_typer(slide_app, name="slide")
 
 
 def _place(text: str) -> Path:

@@ -77,7 +77,7 @@ class Head(nn.Module):
 
 
 class Pooled(Head):
-    """Mean or maximum of the projected tiles: what attention has to beat."""
+    """Mean or maximum of the tiles' vectors, then a projection: what attention has to beat."""
 
     def __init__(
         self, dims: Sequence[int], classes: int, hidden: int = 256, largest: bool = False
@@ -88,8 +88,8 @@ class Pooled(Head):
 
     def forward(self, bags: Sequence[Tensor]) -> Verdict:
         """Judge a slide."""
-        tiles = self.project(bags[0])
-        vector = tiles.amax(0) if self.largest else tiles.mean(0)
+        pooled = bags[0].amax(0) if self.largest else bags[0].mean(0)
+        vector = self.project(pooled)
         return Verdict(self.classifier(vector), vector)
 
 

@@ -6,6 +6,7 @@ Its attention is Nyström's (Xiong et al., AAAI 2021), linear in the number of t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -38,19 +39,41 @@ class TransMIL(nn.Module):
     def forward(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slide's vector ``(hidden,)`` and the tiles' weights ``(N,)``, sum 1.
 
-        The weights are those of the class token in the second layer, mean of its heads, without
-        those that Nyström's approximation makes negative.
+        The weights are what the class token has of each tile after both layers (attention rollout,
+        Abnar and Zuidema, ACL 2020), without what Nyström's approximation makes negative.
         """
         tiles = self.project(bag)
         count = len(tiles)
         side = math.ceil(math.sqrt(count))
         # The tiles fill a square; the first ones come again where some are missing.
         filled = torch.arange(side * side, device=bag.device) % count
-        tokens, _ = self.first(torch.cat([self.cls_token, tiles[filled]]))
-        tokens, weights = self.second(self.positions(tokens, side))
-        weights = weights[1:].clamp_min(0)
-        weights = weights.new_zeros(count).index_add(0, filled, weights)
+        tokens, first = self.first(torch.cat([self.cls_token, tiles[filled]]))
+        tokens, second = self.second(self.positions(tokens, side))
+        itself = functional.one_hot(torch.tensor(0), len(tokens)).to(second.left)
+        rolled = first.rolled(second.rolled(itself))[1:].clamp_min(0)
+        weights = rolled.new_zeros(count).index_add(0, filled, rolled)
         return self.norm(tokens[0]), weights / weights.sum().clamp_min(1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The attention of a layer, in the two parts whose product it is.
+
+    Attributes
+    ----------
+    left : Tensor
+        ``(heads, T, landmarks)``.
+    right : Tensor
+        ``(heads, landmarks, T)``.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def rolled(self, weights: Tensor) -> Tensor:
+        """Follow weights of tokens, ``(T,)``, back through the layer and what goes around it."""
+        seen = torch.einsum("t,htl,hlu->u", weights, self.left, self.right) / len(self.left)
+        return 0.5 * (weights + seen)
 
 
 class Layer(nn.Module):
@@ -61,10 +84,10 @@ class Layer(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.attention = NystromAttention(hidden, HEADS, landmarks=hidden // 2)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(T, hidden)`` tokens and what the first token looked at, ``(T,)``."""
-        answer, weights = self.attention(self.norm(tokens))
-        return tokens + answer, weights
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Seen]:
+        """Return ``(T, hidden)`` tokens and what they looked at."""
+        answer, seen = self.attention(self.norm(tokens))
+        return tokens + answer, seen
 
 
 class NystromAttention(nn.Module):
@@ -87,8 +110,8 @@ class NystromAttention(nn.Module):
         # Values of neighbours, a head each, as in Nyström's paper.
         self.local = nn.Conv2d(heads, heads, (33, 1), padding=(16, 0), groups=heads, bias=False)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(T, hidden)`` and the first token's weights ``(T,)``, mean of the heads."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Seen]:
+        """Return ``(T, hidden)`` and what each token looked at."""
         count, hidden = tokens.shape
         query, key, value = (
             self.qkv(tokens).view(count, 3, self.heads, hidden // self.heads).permute(1, 2, 0, 3)
@@ -101,9 +124,8 @@ class NystromAttention(nn.Module):
         inverse = pseudo_inverse((queries @ keys.mT).softmax(-1))
         left = to_landmarks @ inverse
         answer = left @ (from_landmarks @ value) + self.local(value[None])[0]
-        first = (left[:, :1] @ from_landmarks)[:, 0].mean(0)
         merged: Tensor = self.out(answer.transpose(0, 1).reshape(count, hidden))
-        return merged, first
+        return merged, Seen(left, from_landmarks)
 
 
 class PositionEncoding(nn.Module):

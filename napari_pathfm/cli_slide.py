@@ -1,0 +1,186 @@
+"""Commands of whole slides: ``pathfm slide train|predict``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .terminal import answer, command, reporting, say
+
+if TYPE_CHECKING:
+    from .analysis.search import TileScores
+    from .analysis.slide_bags import SlideBags
+    from .io.project import Project, SlideRow
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+ProjectFolder = Annotated[Path, typer.Option("--project", help="Project folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+class HeadName(StrEnum):
+    """What can be trained."""
+
+    MEAN = "mean"
+    MAX = "max"
+    ATTENTION = "attention"
+    CLAM = "clam"
+    TRANSMIL = "transmil"
+    MIXTURE = "mixture"
+
+
+@app.callback()
+def slide() -> None:
+    """Learn from labels of whole slides, and predict them."""
+
+
+@app.command()
+@command
+def train(
+    project: ProjectFolder,
+    labels: Annotated[
+        Path, typer.Option(help="CSV file with the columns slide, label and perhaps patient.")
+    ],
+    name: Annotated[str, typer.Option(help="Name of the model; kept in the project's models/.")],
+    column: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Encoder of the slides' tiles; several times for the head “mixture”."),
+    ] = None,
+    head: Annotated[HeadName, typer.Option(help="How tiles become a slide.")] = HeadName.ATTENTION,
+    epochs: Annotated[int, typer.Option(min=1, help="Rounds over the slides, at most.")] = 100,
+    split: Annotated[
+        tuple[float, float, float], typer.Option(help="Fractions of train, val and test.")
+    ] = (0.7, 0.15, 0.15),
+    seed: Annotated[int, typer.Option(help="Decides who is in which part.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train a head on slides that are embedded and labelled; patients are never split up."""
+    from .analysis.slide_bags import check_alike, find_slide, read_labels
+    from .analysis.train_slides import LabelledSlide, Training, save_classifier, train_slides
+    from .core.jobs import run
+    from .io.project import Project
+
+    encoders = encoder or ["efficientnet-lite0"]
+    rows = read_labels(labels, column)
+    with Project.open(project, read_only=True) as opened:
+        known = opened.slides()
+        found = [(row, find_slide(known, row.slide)) for row in rows]
+        bags = [(row, _bags(opened, each, encoders)) for row, each in found if each is not None]
+    unknown = [row.slide for row, each in found if each is None]
+    if not bags:
+        raise ValueError(f"No slide of {labels} is in the project {project}. Embed them first.")
+    if unknown:
+        say(f"{len(unknown)} slides of {labels.name} are not in the project: {unknown[0]}, …")
+    for _, bag in bags[1:]:
+        check_alike(bag, bags[0][1].sources, bags[0][1].slide.name)
+    slides = [LabelledSlide(bag.slide.id, row.patient, row.label, bag.vectors) for row, bag in bags]
+    training = Training(head=head.value, epochs=epochs, split=split, seed=seed)
+    with reporting("Training") as report:
+        model = run(train_slides(slides, bags[0][1].sources, training), report)
+    path = save_classifier(model, project / "models", name)
+    card = model.card
+    facts = {
+        "model": str(path),
+        "head": card.head,
+        "classes": list(card.classes),
+        "encoders": encoders,
+        "metrics": card.metrics,
+        "not_in_project": unknown,
+    }
+    lines = [f"{name}: {card.head} on {', '.join(encoders)}, kept in {path.parent}"]
+    lines += [_metrics_line(part, card.metrics[part]) for part in card.metrics]
+    answer(facts, "\n".join(lines), as_json)
+
+
+@app.command()
+@command
+def predict(
+    project: ProjectFolder,
+    name: Annotated[str, typer.Option(help="Name of a model that was trained in the project.")],
+    slide: Annotated[
+        list[str] | None, typer.Option(help="Name of a slide; all that are embedded if absent.")
+    ] = None,
+    attention: Annotated[
+        Path | None,
+        typer.Option(help="Write here, for each slide, how much each tile counted, as CSV."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict the labels of slides with a model that was trained on others."""
+    from .analysis.slide_attention import judge_slide
+    from .analysis.slide_bags import check_alike, find_slide
+    from .core.jobs import Progress
+    from .io.project import Project
+    from .models.slide_classifier import load_classifier
+
+    model = load_classifier(project / "models" / f"{name}.json")
+    sources = model.card.sources
+    rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    with Project.open(project, read_only=True) as opened, reporting("Predicting") as report:
+        known = opened.slides()
+        wanted = [find_slide(known, each) for each in slide] if slide else known
+        for number, each in enumerate(wanted):
+            if each is None:
+                raise ValueError(f"There is no slide {(slide or [])[number]!r} in {project}.")
+            report(Progress(number, len(wanted), f"Predicting {each.name}", "slides"))
+            try:
+                bags = _bags(opened, each, [source.key.encoder for source in sources])
+                check_alike(bags, sources, f"those that {name} was trained on")
+            except ValueError as error:
+                if slide:
+                    raise
+                left_out[each.name] = str(error)
+                continue
+            judged, scores = judge_slide(model, bags.read())
+            shares = dict(zip(model.card.classes, judged.probabilities.tolist(), strict=True))
+            rows.append(
+                {
+                    "slide": each.name,
+                    "id": each.id,
+                    "class": max(shares, key=lambda key: shares[key]),
+                    "probabilities": {key: round(value, 6) for key, value in shares.items()},
+                }
+            )
+            if attention is not None:
+                _write_attention(attention, bags, scores)
+    for reason in left_out.values():
+        say(reason)
+    lines = [
+        f"{row['slide']}: {row['class']} ({row['probabilities'][row['class']]:.0%})" for row in rows
+    ]
+    facts = {"model": name, "slides": rows, "left_out": left_out}
+    answer(facts, "\n".join(lines) or "No slide was predicted.", as_json)
+
+
+def _bags(project: Project, slide: SlideRow, encoders: list[str]) -> SlideBags:
+    from .analysis.slide_bags import slide_bags
+
+    return slide_bags(project, slide, encoders)
+
+
+def _write_attention(folder: Path, bags: SlideBags, scores: tuple[TileScores, ...]) -> None:
+    import csv
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for features, own in zip(bags.features, scores, strict=False):
+        grid = features.grid()
+        path = folder / f"{bags.slide.name}.{features.key.encoder}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(("tile", "y", "x", "side", "attention"))
+            for tile, value in zip(own.tiles, own.values, strict=True):
+                y, x = grid.origins[tile]
+                table.writerow((int(tile), int(y), int(x), grid.side, f"{value:.6g}"))
+
+
+def _metrics_line(part: str, metrics: Any) -> str:
+    if not metrics["slides"]:
+        return f"  {part}: no slides"
+    area = "" if metrics["auc"] is None else f", AUC {metrics['auc']:.3f}"
+    balanced = metrics["balanced_accuracy"]
+    return f"  {part}: {metrics['slides']} slides, balanced accuracy {balanced:.3f}{area}"

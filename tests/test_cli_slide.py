@@ -1,0 +1,122 @@
+"""Learning from labels of slides on the command line, from stored embeddings to attention."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from napari_pathfm.__main__ import app
+from napari_pathfm.core.embeddings import FeatureKey
+from napari_pathfm.core.slide import Level
+from napari_pathfm.core.tiles import TileSpec, make_grid
+from napari_pathfm.io.project import Project
+from napari_pathfm.io.store import FeatureStore
+
+KEY = FeatureKey("net", "cls", "ab12", "224")
+COUNT = 16
+
+
+@dataclass
+class Stub:
+    """What a project wants to know of a slide."""
+
+    id: str
+    name: str
+    path: Path
+    mpp: float = 0.5
+
+
+def pathfm(*arguments: str | Path | int) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def answered(*arguments: str | Path | int) -> Any:
+    result = pathfm(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def store(project: Project, name: str, tumor: bool, key: FeatureKey = KEY, part: int = 30) -> None:
+    """Embeddings of 30 tiles, of which the fourth is of tumour or not."""
+    slide = Stub(f"id-{name}", name, Path(f"/nowhere/{name}.svs"))
+    project.add_slide(slide)  # type: ignore[arg-type]
+    levels = [Level((1120, 1344), 1.0, (256, 256))]
+    grid = make_grid(slide.id, levels, 0.5, TileSpec())
+    vectors = np.random.default_rng(len(name)).normal(0, 0.3, (30, 8)).astype(np.float32)
+    vectors[4, 0] += 6 * tumor
+    features = FeatureStore(project.slide_store(slide.id), key, grid)
+    with features.lock():
+        order = np.arange(30)[::-1][:part]
+        features.append(order, vectors[order])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Project.open(tmp_path / "p") as project:
+        for number in range(COUNT):
+            store(project, f"slide{number}", bool(number % 2))
+    rows = [
+        (f"slide{n}.svs", "tumor" if n % 2 else "normal", f"p{n // 4}-{n % 2}")
+        for n in range(COUNT)
+    ]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("slide", "diagnosis", "patient"), *rows, ("gone", "tumor", "")]
+        )
+    return tmp_path
+
+
+def train(folder: Path, *more: str | int) -> tuple[str | Path | int, ...]:
+    options = ("--project", folder / "p", "--labels", folder / "labels.csv", "--encoder", "net")
+    split = ("--split", 0.5, 0.25, 0.25)
+    return ("slide", "train", *options, "--column", "diagnosis", "--name", "m", *split, *more)
+
+
+def test_train_then_predict(folder: Path) -> None:
+    facts = answered(*train(folder, "--epochs", 40))
+    assert facts["classes"] == ["normal", "tumor"]
+    assert facts["not_in_project"] == ["gone"]
+    assert facts["metrics"]["test"]["slides"] == 4
+    card = json.loads((folder / "p" / "models" / "m.json").read_text())
+    assert card["metrics"] == facts["metrics"]
+    patients = [{(int(s[8:]) // 4, int(s[8:]) % 2) for s in ids} for ids in card["split"].values()]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 8
+    with Project.open(folder / "p") as project:
+        store(project, "new", True)
+        store(project, "half", True, part=7)
+    found = answered(
+        "slide", "predict", "--project", folder / "p", "--name", "m", "--attention", folder / "a"
+    )
+    classes = {row["slide"]: row["class"] for row in found["slides"]}
+    right = [classes[f"slide{n}"] == ("tumor" if n % 2 else "normal") for n in range(COUNT)]
+    assert np.mean([*right, classes["new"] == "tumor"]) > 0.9
+    assert "only to 7 of 30 tiles" in found["left_out"]["half"]
+    with (folder / "a" / "new.net.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    best = max(rows, key=lambda row: float(row["attention"]))
+    assert (best["tile"], best["y"], best["x"]) == ("4", "0", "896")
+    one = pathfm("slide", "predict", "--project", folder / "p", "--name", "m", "--slide", "new.svs")
+    assert one.stdout.startswith("new: tumor (")
+
+
+def test_what_cannot_be_trained_on(folder: Path) -> None:
+    wrong = pathfm(*train(folder), "--column", "age")
+    assert (wrong.exit_code, "no column 'age'" in wrong.stderr) == (3, True)
+    absent = pathfm(*train(folder), "--encoder", "other")
+    assert (absent.exit_code, "not been embedded with other" in absent.stderr) == (3, True)
+    with Project.open(folder / "p") as project:
+        store(project, "slide99", True, FeatureKey("net", "cls", "ffff", "224"))
+    with (folder / "labels.csv").open("a") as file:
+        file.write("slide99,tumor,q\n")
+    mixed = pathfm(*train(folder))
+    assert (mixed.exit_code, "weights: 'ffff' here, 'ab12' there" in mixed.stderr) == (3, True)
+    missing = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
+    assert (missing.exit_code, "no trained model" in missing.stderr) == (4, True)
