@@ -58,6 +58,7 @@ __all__ = [
     "open_project",
     "open_slide",
     "search",
+    "search_text",
     "segment",
     "tiles",
     "tissue",
@@ -178,12 +179,17 @@ def load_embeddings(
     ProjectError
         The slide has not been embedded with this encoder in this project.
     """
+    from .analysis.text_search import FOR_TEXT
     from .io.project import ProjectError
     from .io.store import stored_features
 
     with _at(project, create=False) as opened:
         path = opened.slide_store(slide.id)
-        stored = [each for each in stored_features(path) if each.key.encoder == encoder]
+        stored = [
+            each
+            for each in stored_features(path)
+            if each.key.encoder == encoder and each.key.pooling != FOR_TEXT
+        ]
         if not any(each.count for each in stored):
             raise ProjectError(
                 f"{slide.name} has not been embedded with {encoder} in {opened.folder}. Run "
@@ -230,15 +236,71 @@ def search(embeddings: Embeddings, tiles: ArrayLike, k: int = 10) -> TileScores:
     ValueError
         There is no tile, or one that is not embedded.
     """
-    from .analysis.search import TileScores
     from .analysis.search import search as score
 
     wanted = np.atleast_1d(np.asarray(tiles, np.int64))
-    scores = score(embeddings, wanted)
-    best = scores.best(k, exclude=wanted)
-    by_tile = np.argsort(scores.tiles)
-    rows = by_tile[np.searchsorted(scores.tiles, best, sorter=by_tile)]
-    return TileScores(best, scores.values[rows], scores.text)
+    return _best(score(embeddings, wanted), k, wanted)
+
+
+def search_text(
+    slide: SlideReader,
+    grid: TileGrid,
+    embeddings: Embeddings,
+    text: str,
+    k: int = 10,
+    encoder: Encoder | None = None,
+    project: Project | str | Path | None = None,
+    weights: str | Path | None = None,
+    report: Report | None = None,
+) -> TileScores:
+    """Find the `k` tiles that a text describes best.
+
+    Parameters
+    ----------
+    slide : SlideReader
+    grid : TileGrid
+    embeddings : Embeddings
+        Of that grid, by an encoder that embeds texts, too.
+    text : str
+        As a caption would say it: "lymphocytes, H&E".
+    k : int
+    encoder : Encoder, optional
+        That of the embeddings, if it is loaded already.
+    project : Project, str or Path, optional
+        Where the vectors of an encoder are kept that has others for texts than for everything else
+        (CONCH, MUSK): they are made once.
+    weights : str or Path, optional
+        A checkpoint on this computer instead of a download.
+    report : callable, optional
+
+    Returns
+    -------
+    TileScores
+        Best first.
+
+    Raises
+    ------
+    ValueError
+        The encoder embeds no texts, its weights are not those of the embeddings, or there is no
+        text.
+    ModelError
+        The weights are missing or do not fit.
+    """
+    from .analysis.text_search import images_only, search_slide
+    from .models.catalog import encoder_specs, get_encoder
+
+    if encoder is None:
+        name = embeddings.key.encoder
+        spec = encoder_specs().get(name)
+        if spec is not None and not spec.text:
+            raise images_only(name)  # before its weights are downloaded
+        encoder = get_encoder(name, weights=None if weights is None else Path(weights))
+    with ExitStack() as stack:
+        store = None
+        if project is not None:
+            store = stack.enter_context(_at(project, create=False)).slide_store(slide.id)
+        job = search_slide(slide, grid, embeddings, text, encoder, store)
+        return _best(run(job, report), k)
 
 
 def segment(
@@ -502,6 +564,14 @@ def _at(project: Project | str | Path, create: bool = True) -> Iterator[Project]
             raise error from None
     with opened:
         yield opened
+
+
+def _best(scores: TileScores, k: int, exclude: ArrayLike = ()) -> TileScores:
+    """The `k` tiles with the highest values, best first."""
+    best = scores.best(k, exclude=np.asarray(exclude, np.int64))
+    by_tile = np.argsort(scores.tiles)
+    rows = by_tile[np.searchsorted(scores.tiles, best, sorter=by_tile)]
+    return type(scores)(best, scores.values[rows], scores.text)
 
 
 def _prompts(

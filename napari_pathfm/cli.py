@@ -187,30 +187,43 @@ def search(
     at: Annotated[
         str | None, typer.Option(metavar="Y,X", help="Position in level-0 pixels instead.")
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="What the tiles should show, in words; for an encoder of texts."),
+    ] = None,
     project: ProjectFolder = None,
     encoder: EncoderName = "efficientnet-lite0",
+    weights: Weights = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Find the tiles that look like one of them."""
+    """Find the tiles that look like one of them, or that a text describes."""
     position = _position(at)
-    if (tile is None) == (position is None):
-        raise typer.BadParameter("give the tile to look for: either --tile N or --at Y,X")
+    if sum(query is not None for query in (tile, position, text)) != 1:
+        raise typer.BadParameter("give what to look for: either --tile N, --at Y,X or --text WORDS")
     folder = project or _default_project(slide)
     with api.open_slide(slide) as opened:
         grid, embeddings = api.load_embeddings(opened, folder, encoder)
+        if text is not None:
+            with reporting("Searching") as report:
+                hits = api.search_text(
+                    opened, grid, embeddings, text, k, project=folder, weights=weights,
+                    report=report,
+                )  # fmt: skip
     if position is not None:
         tile = grid.at(*position)
         if tile is None:
             raise ValueError(f"No tile lies at {at}: choose a position on tissue.")
-    hits = api.search(embeddings, tile if tile is not None else (), k)
+    if text is None:
+        hits = api.search(embeddings, tile if tile is not None else (), k)
     rows: list[dict[str, Any]] = [
         {"tile": int(number), "y": int(y), "x": int(x), "similarity": round(float(value), 4)}
         for number, value, (y, x) in zip(
             hits.tiles, hits.values, grid.origins[hits.tiles], strict=True
         )
     ]
-    facts = {"slide": grid.slide_id, "encoder": encoder, "tile": tile, "side": grid.side}
+    asked = {"tile": tile, "text": text}
+    facts = {"slide": grid.slide_id, "encoder": encoder, **asked, "side": grid.side}
     lines = ["  tile       y       x  similarity"]
     lines += ["{tile:6d} {y:7d} {x:7d}  {similarity:.4f}".format(**row) for row in rows]
     answer({**facts, "hits": rows}, "\n".join(lines), as_json)

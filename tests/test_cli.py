@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from napari_pathfm import terminal
+from napari_pathfm import api, terminal
 from napari_pathfm.__main__ import app
 from napari_pathfm.core.jobs import Progress
 from napari_pathfm.io.masks import AnnotationLayer
@@ -26,6 +26,7 @@ from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
 
 from .io.test_remote import Files
+from .worded import clip, clip_file
 
 
 def pathfm(*arguments: str | Path) -> Result:
@@ -95,6 +96,34 @@ def test_embed_then_search(slide: Path, tmp_path: Path) -> None:
     assert "similarity" in pathfm("search", slide, "--tile", "5", "--project", project).stdout
 
 
+def test_search_by_text(synthetic: Path, tmp_path: Path) -> None:
+    project = ["--project", tmp_path / "p", "--encoder", "clip", "--weights", clip_file()]
+    answered("embed", synthetic, "--tile-mpp", "4", *project)
+    facts = answered("search", synthetic, "--text", "lymphocytes, H&E", "-k", "3", *project)
+    assert (facts["text"], facts["tile"]) == ("lymphocytes, H&E", None)
+    with open_slide(synthetic) as slide:
+        grid, stored = api.load_embeddings(slide, tmp_path / "p", "clip")
+    (query,) = clip().embed_text(["lymphocytes, H&E"])
+    values = stored.vectors @ query / np.linalg.norm(stored.vectors, axis=1)
+    by_tile = dict(zip(stored.tiles.tolist(), values.tolist(), strict=True))
+    hits: list[dict[str, float]] = facts["hits"]  # type: ignore[assignment]
+    found = [hit["similarity"] for hit in hits]
+    # In bfloat16, if that was the fastest, so that tiles that are nearly alike may change places.
+    np.testing.assert_allclose(found, [by_tile[hit["tile"]] for hit in hits], atol=5e-4)
+    np.testing.assert_allclose(found, np.sort(values)[::-1][:3], atol=5e-4)
+    assert [hits[0]["y"], hits[0]["x"]] == grid.origins[hits[0]["tile"]].tolist()
+    other = pathfm("search", synthetic, "--text", "fat", *project[:-1], __file__)
+    assert other.exit_code == 4
+
+
+def test_encoders_of_images_cannot_be_asked_in_words(synthetic: Path, tmp_path: Path) -> None:
+    project = ["--project", tmp_path / "p"]
+    answered("embed", synthetic, "--tile-mpp", "4", *project)
+    result = pathfm("search", synthetic, "--text", "lymphocytes", *project)
+    assert result.exit_code == 3
+    assert "efficientnet-lite0 cannot be asked in words" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -103,6 +132,7 @@ def test_embed_then_search(slide: Path, tmp_path: Path) -> None:
         ["search", "a.svs"],
         ["search", "a.svs", "--tile", "1", "--at", "2,3"],
         ["search", "a.svs", "--at", "here"],
+        ["search", "a.svs", "--tile", "1", "--text", "stroma"],
         ["info", "a.svs", "--mpp", "900"],
     ],
 )

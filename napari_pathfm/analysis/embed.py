@@ -157,7 +157,7 @@ class _Made:
             self._encoder.key,
             self.grid.hash,
             np.concatenate([self.known, *self._tiles]),
-            np.concatenate([none, *self._vectors]),
+            np.concatenate(self._vectors) if self._vectors else none,
         )
 
 

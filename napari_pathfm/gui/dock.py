@@ -38,7 +38,7 @@ class PathFMDock(QWidget):
         self.place = place
         self.slide = SlidePanel(session, runner)
         self.embed = EmbedPanel(session, runner)
-        self.explore = ExplorePanel(session, runner)
+        self.explore = ExplorePanel(session, runner, self.embed.loader)
         self.segment = SegmentPanel(
             session,
             runner,

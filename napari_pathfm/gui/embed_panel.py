@@ -117,6 +117,12 @@ class EmbedPanel(QWidget):
         self._weights = path
         self.weights.setText(f"from {path.name}")
 
+    def loader(self, name: str) -> Callable[[], Encoder]:
+        """Return what loads an encoder: the one in memory, from the file chosen for it if any."""
+        files = [file for known, file in self._loaded if known == name]
+        chosen = self._weights if name == self.encoder.currentText() else None
+        return self._encoder(name, files[-1] if files else chosen)
+
     def _encoder(self, name: str, weights: Path | None) -> Callable[[], Encoder]:
         def load() -> Encoder:
             if (name, weights) not in self._loaded:

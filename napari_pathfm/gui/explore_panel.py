@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
@@ -20,12 +20,20 @@ from qtpy.QtWidgets import (
 
 from ..analysis.map import MapCoordinates, cluster, pca_map, umap_map
 from ..analysis.search import TileScores, search
+from ..analysis.text_search import search_slide
+from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
+from ..core.tiles import TileGrid
+from ..io.project import Project
+from ..io.reader import SlideReader
+from ..models import catalog
+from ..models.base import Encoder
 from ..session import Session
 from .follow import follow
 from .gallery import Gallery
 from .label_box import LabelBox
 from .runner import Runner
+from .text_box import TextBox
 
 SLOTS = ("map", "clusters", "search")
 HITS = 24
@@ -40,17 +48,52 @@ def one_step(text: str, work: Callable[[], T]) -> Job[T]:
     return work()
 
 
+def text_job(
+    slide: SlideReader,
+    grid: TileGrid,
+    embeddings: Embeddings,
+    text: str,
+    load: Callable[[], Encoder],
+    project: Project | None,
+) -> Job[TileScores]:
+    """Load the encoder of embeddings, unless that is done, and search them by a text."""
+    yield Progress(0, 0, "Loading the encoder")
+    encoder = load()
+    writable = project is not None and not project.read_only
+    store = project.slide_store(slide.id) if project is not None and writable else None
+    return (yield from search_slide(slide, grid, embeddings, text, encoder, store))
+
+
+def fresh(name: str) -> Callable[[], Encoder]:
+    """Return what loads an encoder anew."""
+    return lambda: catalog.get_encoder(name)
+
+
 class ExplorePanel(QWidget):
-    """Explores the embeddings of the slide."""
+    """Explores the embeddings of the slide.
+
+    Parameters
+    ----------
+    session : Session
+    runner : Runner
+    loader : callable
+        Takes the name of an encoder and returns what loads it; that may be loaded already.
+    """
 
     jump = Signal(int)
     """Number of a tile to show."""
     lasso_requested = Signal()
     """The user wants to draw round a region of the slide."""
 
-    def __init__(self, session: Session, runner: Runner, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        runner: Runner,
+        loader: Callable[[str], Callable[[], Encoder]] = fresh,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._session, self._runner = session, runner
+        self._session, self._runner, self._loader = session, runner, loader
         self.selected = QLabel()
         self.lasso_button = QPushButton("Draw region")
         self.clear_button = QPushButton("Clear selection")
@@ -60,6 +103,7 @@ class ExplorePanel(QWidget):
         self.cluster_button = QPushButton("Find clusters")
         self.similar_button = QPushButton("Find similar tiles")
         self.forget_button = QPushButton("Clear")
+        self.text = TextBox()
         self.hits = QLabel()
         self.gallery = Gallery(session, runner)
         self.labels = LabelBox(session)
@@ -110,6 +154,21 @@ class ExplorePanel(QWidget):
         job = one_step("Searching", lambda: search(embeddings, query))
         self._start("search", job, "Finding similar tiles", take)
 
+    def find_text(self, text: str) -> None:
+        """Score all tiles by their likeness to a text, and show the best."""
+        session = self._session
+        slide, grid, embeddings = session.slide, session.grid, session.embeddings
+        if slide is None or grid is None or embeddings is None:
+            return
+
+        def take(scores: TileScores) -> None:
+            session.scores = scores
+            self._show_hits(scores, scores.best(HITS))
+
+        load = self._loader(embeddings.key.encoder)
+        job = text_job(slide, grid, embeddings, text, load, session.project)
+        self._start("search", job, f"Searching for “{text}”", take)
+
     def clear_scores(self) -> None:
         """Take the heatmap and the gallery away."""
         self._runner.cancel("search")
@@ -137,7 +196,9 @@ class ExplorePanel(QWidget):
         self._on_coordinates()
         self._on_scores()
         self._on_selection()
-        there = self._session.embeddings is not None
+        found = self._session.embeddings
+        there = found is not None
+        self.text.offer("" if found is None else found.key.encoder)
         for widget in (self.map_button, self.cluster_button, self.clusters):
             widget.setEnabled(there)
 
@@ -179,6 +240,7 @@ class ExplorePanel(QWidget):
         self.cluster_button.clicked.connect(self.find_clusters)
         self.similar_button.clicked.connect(self.find_similar)
         self.forget_button.clicked.connect(self.clear_scores)
+        self.text.asked.connect(self.find_text)
 
     def _lay_out(self) -> None:
         self.clusters.setRange(2, 20)
@@ -189,20 +251,20 @@ class ExplorePanel(QWidget):
         self.similar_button.setToolTip("Colours the slide by its likeness to the selected tiles")
         for label in (self.hits, self.map_state):
             label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)  # a text that was searched may hold "<"
         column = QVBoxLayout(self)
         column.addWidget(_group("Map", (self.map_button,), self.map_state))
         column.addWidget(_group("Clusters", (self.clusters, self.cluster_button)))
         column.addWidget(_group("Selection", (self.lasso_button, self.clear_button), self.selected))
-        similar = _group(
-            "Similar", (self.similar_button, self.forget_button), self.hits, self.gallery
-        )
+        buttons = (self.similar_button, self.forget_button)
+        similar = _group("Similar", buttons, self.text, self.hits, self.gallery)
         column.addWidget(similar)
         column.addWidget(_group("Label", (self.labels,)))
         column.addStretch(1)
 
 
 def _group(
-    title: str, row: tuple[QWidget, ...], above: QWidget | None = None, below: QWidget | None = None
+    title: str, row: tuple[QWidget, ...], above: QWidget | None = None, *below: QWidget
 ) -> QGroupBox:
     group = QGroupBox(title)
     column = QVBoxLayout(group)
@@ -212,6 +274,6 @@ def _group(
     for widget in row:
         line.addWidget(widget)
     column.addLayout(line)
-    if below is not None:
-        column.addWidget(below)
+    for widget in below:
+        column.addWidget(widget)
     return group

@@ -10,11 +10,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_pathfm.core.embeddings import Embeddings
 from napari_pathfm.gui.explore_panel import ExplorePanel
 from napari_pathfm.gui.runner import Runner
 from napari_pathfm.session import Session
 
-from .explored import explored
+from ..worded import Apart, clip
+from .explored import PlainSlide, explored
 
 Wait = Callable[..., None]
 LEFT = Qt.MouseButton.LeftButton
@@ -27,8 +29,8 @@ def runner(qtbot: Any) -> Generator[Runner, None, None]:
     made.shutdown()
 
 
-def panel_of(qtbot: Any, session: Session, runner: Runner) -> ExplorePanel:
-    made = ExplorePanel(session, runner)
+def panel_of(qtbot: Any, session: Session, runner: Runner, *loader: Any) -> ExplorePanel:
+    made = ExplorePanel(session, runner, *loader)
     qtbot.addWidget(made)
     made.resize(340, 700)
     made.show()
@@ -95,6 +97,72 @@ def test_similar_tiles_are_scored_shown_and_jumped_to(
     assert session.scores is None
     assert panel.gallery.count() == 0
     assert not panel.gallery.isVisible()
+
+
+def worded(encoder: Any) -> Session:
+    """A session whose slide is embedded with an encoder of texts."""
+    session, _ = explored()
+    assert session.grid is not None
+    vectors = np.random.default_rng(0).normal(size=(len(session.grid), encoder.spec.dim))
+    tiles = np.arange(len(session.grid))
+    session.set_embeddings(
+        Embeddings(encoder.key, session.grid.hash, tiles, vectors.astype(np.float32))
+    )
+    return session
+
+
+def test_a_text_is_searched_where_the_encoder_knows_words(
+    qtbot: Any, runner: Runner, wait: Wait
+) -> None:
+    encoder = clip()
+    session = worded(encoder)
+    panel = panel_of(qtbot, session, runner, lambda name: lambda: {"clip": encoder}[name])
+    assert panel.text.line.isEnabled()
+    assert not panel.text.button.isEnabled()
+    qtbot.keyClicks(panel.text.line, "lymphocytes <H&E>")
+    qtbot.mouseClick(panel.text.button, LEFT)
+    wait(lambda: session.scores is not None and panel.gallery.count() > 0)
+    assert session.scores is not None
+    assert session.embeddings is not None
+    (query,) = encoder.embed_text(["lymphocytes <H&E>"])
+    vectors = session.embeddings.vectors
+    values = vectors @ query / np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(session.scores.values, values, atol=1e-5)
+    assert panel.gallery.tiles()[:3] == np.argsort(-values)[:3].tolist()
+    assert "Most similar to “lymphocytes <H&E>”" in panel.hits.text()
+
+
+def test_tiles_are_embedded_for_texts_where_that_is_needed(
+    qtbot: Any, runner: Runner, wait: Wait
+) -> None:
+    class Readable(PlainSlide):
+        def tiles(self, grid: Any, order: Any = None, batch: int = 8) -> Any:
+            for start in range(0, len(order), batch):
+                part = order[start : start + batch]
+                yield part, np.stack([self.tile(grid, number) for number in part])
+
+    encoder = Apart()
+    session = worded(encoder)
+    stored = session.embeddings
+    assert stored is not None
+    few = Embeddings(stored.key, stored.grid_hash, stored.tiles[:6], stored.vectors[:6])
+    session.slide = Readable()  # type: ignore[assignment]
+    session.set_embeddings(few)
+    panel = panel_of(qtbot, session, runner, lambda name: lambda: encoder)
+    qtbot.keyClicks(panel.text.line, "stroma")
+    qtbot.keyClick(panel.text.line, Qt.Key.Key_Return)
+    wait(lambda: session.scores is not None)
+    assert session.scores is not None
+    assert session.scores.tiles.tolist() == [0, 1, 2, 3, 4, 5]
+    assert encoder.embedded == 6
+    assert session.embeddings is few  # the map stays what it was
+
+
+def test_encoders_of_images_are_not_asked_in_words(qtbot: Any, runner: Runner) -> None:
+    panel = panel_of(qtbot, explored()[0], runner)
+    assert not panel.text.line.isEnabled()
+    assert not panel.text.button.isEnabled()
+    assert "plip" in panel.text.line.toolTip()
 
 
 def test_asks_for_a_region(qtbot: Any, runner: Runner) -> None:

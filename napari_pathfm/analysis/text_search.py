@@ -1,0 +1,213 @@
+"""Find the tiles that a text describes.
+
+A text encoder puts tiles and texts into one space, where their cosine says how well they fit
+(Radford et al., ICML 2021). Where an encoder's pooled vectors lie in that space (``spec.joint``),
+stored embeddings are searched as they are; otherwise its tiles are embedded once more, for texts,
+and those vectors are kept beside the others, so that this happens once a slide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.embeddings import Embeddings, FeatureKey
+from ..core.inference import InferenceQueue, Priority
+from ..core.inference import queue as device_queue
+from ..core.jobs import Job, Progress
+from ..core.tiles import TileGrid
+from ..io.store import FeatureStore
+from ..models.base import Encoder, EncoderSpec, TextEncoder
+from ..models.precision import Calibrating
+from .embed import TileSource, embed
+from .search import TileScores, cosine
+
+FOR_TEXT = "text"
+"""Pooling of vectors that were made for texts by an encoder whose own lie elsewhere."""
+
+TEXTS_A_UNIT, TEXTS_A_SHORT_UNIT = 16, 2
+"""Texts of one unit of inference: with no window, and with one open."""
+
+
+class TilesForText:
+    """An encoder whose vectors of tiles are those that may be compared with its texts.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Facts of the encoder."""
+        return self._encoder.spec
+
+    @property
+    def key(self) -> FeatureKey:
+        """The encoder's, of another pooling: these vectors are not to be mixed with its own."""
+        return replace(self._encoder.key, pooling=FOR_TEXT)
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self._encoder.device
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is nothing to calibrate any more."""
+        encoder = self._encoder
+        return not isinstance(encoder, Calibrating) or encoder.calibrated
+
+    def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
+        """Find the encoder's precision."""
+        if isinstance(self._encoder, Calibrating):
+            yield from self._encoder.calibration(tiles, unit)
+
+    def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed ``(B, H, W, 3)`` uint8 tiles where the texts are: ``(B, D)`` float32, length 1."""
+        return self._encoder.embed_for_text(tiles)
+
+    def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Patch tokens, which are the encoder's."""
+        return self._encoder.tokens(tiles)
+
+
+def text_encoder(encoder: Encoder) -> TextEncoder:
+    """Return the encoder as one that embeds texts.
+
+    Raises
+    ------
+    ValueError
+        It embeds none.
+    """
+    if not isinstance(encoder, TextEncoder):
+        raise images_only(encoder.spec.name)
+    return encoder
+
+
+def images_only(name: str) -> ValueError:
+    """Return the error that says that an encoder embeds no texts, and what to do."""
+    return ValueError(
+        f"{name} cannot be asked in words, it embeds images only. Embed the slide with an encoder "
+        "of images and texts, such as plip, quiltnet-b-32, conch or clip."
+    )
+
+
+def tiles_for_text(encoder: TextEncoder) -> Encoder:
+    """Return what embeds tiles where the texts are: the encoder itself where that is the same."""
+    return encoder if encoder.spec.joint else TilesForText(encoder)
+
+
+def embed_texts(
+    encoder: TextEncoder, texts: Sequence[str], queue: InferenceQueue | None = None
+) -> Job[NDArray[np.float32]]:
+    """Embed texts in the inference thread, some at a time.
+
+    Returns
+    -------
+    ndarray
+        ``(N, D)`` float32, each of length 1.
+    """
+    queue = queue or device_queue(encoder.device)
+    step = TEXTS_A_UNIT if queue.unit_seconds is None else TEXTS_A_SHORT_UNIT
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, len(texts), step):
+        yield Progress(start, len(texts), "Reading the text")
+        part = list(texts[start : start + step])
+        parts.append(queue.call(partial(encoder.embed_text, part), Priority.VISIBLE))
+    return np.concatenate(parts)
+
+
+def text_search(
+    embeddings: Embeddings, text: str, encoder: TextEncoder, queue: InferenceQueue | None = None
+) -> Job[TileScores]:
+    """Score every tile by its cosine similarity to a text, which is taken as it is.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        Of :func:`tiles_for_text` of this encoder.
+    text : str
+        As a caption would say it: "lymphocytes, H&E".
+    encoder : TextEncoder
+    queue : InferenceQueue, optional
+        That of the encoder's device if absent.
+
+    Returns
+    -------
+    TileScores
+        In the order of `embeddings`.
+
+    Raises
+    ------
+    ValueError
+        There is no text, or the embeddings may not be compared with texts of this encoder.
+    """
+    text = _written(text)
+    check_comparable(embeddings, encoder)
+    (query,) = yield from embed_texts(encoder, [text], queue)
+    values = cosine(embeddings.vectors, query)
+    return TileScores(embeddings.tiles, values, f"similar to “{text}”")
+
+
+def check_comparable(embeddings: Embeddings, encoder: TextEncoder) -> None:
+    """Raise ``ValueError`` if embeddings may not be compared with texts of this encoder."""
+    if difference := embeddings.key.difference(tiles_for_text(encoder).key):
+        raise ValueError(
+            f"These embeddings cannot be compared with texts of {encoder.spec.name}: {difference}. "
+            "Embed the slide with it and these weights first."
+        )
+
+
+def search_slide(
+    slide: TileSource,
+    grid: TileGrid,
+    embeddings: Embeddings,
+    text: str,
+    encoder: Encoder,
+    store: Path | None = None,
+    queue: InferenceQueue | None = None,
+) -> Job[TileScores]:
+    """Score the tiles of a slide by a text, embedding them for texts first where that is needed.
+
+    Parameters
+    ----------
+    slide : TileSource
+        A slide reader; read only where tiles have to be embedded.
+    grid : TileGrid
+    embeddings : Embeddings
+        Of that grid by that encoder.
+    text : str
+    encoder : Encoder
+    store : Path, optional
+        The slide's store, where vectors made for texts are kept.
+    queue : InferenceQueue, optional
+
+    Raises
+    ------
+    ValueError
+        The encoder embeds no texts, there is no text, or other weights made the embeddings.
+    ModelError, SlideError, ProjectError
+        As of :func:`napari_pathfm.analysis.embed.embed`.
+    """
+    asked = text_encoder(encoder)
+    text = _written(text)
+    if not asked.spec.joint and embeddings.key.pooling != FOR_TEXT:
+        for_text = tiles_for_text(asked)
+        kept = None if store is None else FeatureStore(store, for_text.key, grid)
+        embeddings = yield from embed(slide, grid, for_text, kept, queue, np.sort(embeddings.tiles))
+    return (yield from text_search(embeddings, text, asked, queue))
+
+
+def _written(text: str) -> str:
+    if not text.strip():
+        raise ValueError("Nothing to search for: write what the tiles should show.")
+    return text.strip()
