@@ -39,9 +39,11 @@ DEFAULT_SEGMENTER = "litemedsam"
 OURS = Path(__file__).with_name("catalog.toml")
 
 LOADERS = {
+    "biovil": "napari_pathfm.models.biovil:load",
     "clip": "napari_pathfm.models.clip:load",
     "conch": "napari_pathfm.models.conch:load",
     "ctranspath": "napari_pathfm.models.ctranspath:load",
+    "keep": "napari_pathfm.models.keep:load",
     "musk": "napari_pathfm.models.musk:load",
     "openclip": "napari_pathfm.models.openclip:load",
     "timm": "napari_pathfm.models.timm:load",

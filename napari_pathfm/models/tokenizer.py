@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.jobs import Progress
 from .base import ModelError
 from .checkpoint import first_line
-from .weights import find_weights
+from .weights import WeightsSource, find_weights
 
 if TYPE_CHECKING:
     import torch
@@ -17,30 +19,47 @@ if TYPE_CHECKING:
 
 
 def find_tokenizer(entry: CatalogEntry, weights: Path | None = None) -> Path:
-    """Find the tokeniser's file of a model.
+    """Find the tokeniser's file of a model, ``<name>-tokenizer``; see :func:`find_beside`."""
+    suffix = Path(entry.tokenizer.file_name).suffix
+    return find_beside(entry, f"{entry.spec.name}-tokenizer{suffix}", entry.tokenizer, weights)
 
-    Looked for beside the weights, as it is published or as ``<name>-tokenizer`` with that ending,
-    then under the second name where weights are looked for, then downloaded.
+
+def find_beside(
+    entry: CatalogEntry,
+    name: str,
+    source: WeightsSource,
+    weights: Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Find a second file of a model.
+
+    Looked for beside the weights and where they are looked for, as `name`, then downloaded. Beside
+    weights that still have the name under which they were published it may have its own, too:
+    elsewhere that would not do, for most of these files are called the same.
 
     Parameters
     ----------
     entry : CatalogEntry
+    name : str
+        As for :func:`napari_pathfm.models.weights.locate`.
+    source : WeightsSource
     weights : Path, optional
         The weights that the user gave, or their folder.
+    report : callable, optional
+        Is told how far a download is.
 
     Raises
     ------
     ModelError
         There is no such file; the message says what to do.
     """
-    source = entry.tokenizer
-    name = f"{entry.spec.name}-tokenizer{Path(source.file_name).suffix}"
-    if weights is not None:
-        folder = weights if weights.is_dir() else weights.parent
-        for path in (folder / name, folder / source.file_name):
-            if path.is_file():
-                return path
-    return find_weights(name, source, None, entry.spec.gate)
+    folder = weights
+    if weights is not None and not weights.is_dir():
+        folder = weights.parent
+        published = folder / source.file_name
+        if weights.name == entry.weights.file_name and published.is_file():
+            return published
+    return find_weights(name, source, folder, entry.spec.gate, report)
 
 
 class Tokenizer:

@@ -296,9 +296,9 @@ def test_tokenizer_that_is_missing_or_wrong(
     tmp_path: Path, entries: dict[str, CatalogEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, network = small(entries["conch"], SMALL, 64)
-    torch.save(network.state_dict(), tmp_path / "conch.bin")
+    torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
     offline = replace(entry, tokenizer=replace(entry.tokenizer, url="http://127.0.0.1:9/t.json"))
-    encoder: Any = load(offline, tmp_path / "conch.bin", "cpu")
+    encoder: Any = load(offline, tmp_path / "pytorch_model.bin", "cpu")
     with pytest.raises(ModelError, match=r"put the file as conch-tokenizer\.json into a folder"):
         encoder.embed_text(["tumour"])
     (tmp_path / "t.json").write_text("{}")

@@ -196,7 +196,7 @@ def test_pieces_are_numbered_as_in_xlm_roberta(
     marks = [(mark, 0.0) for mark in ("<s>", "<pad>", "</s>", "<unk>")]
     rest = [(file.id_to_piece(i), file.get_score(i)) for i in range(3, file.get_piece_size())]
     reference = XLMRobertaTokenizer(vocab=marks + rest)
-    pieces = Pieces(entries["musk"], path)
+    pieces = Pieces(entries["musk"], path.parent)
     for text in [*SENTENCES, "lung tissue!"]:
         ids, padding = pieces([text])
         assert ids[0].tolist() == reference.encode(text)
@@ -227,4 +227,4 @@ def test_what_is_no_tokenizer(
 ) -> None:
     path = broken_file("tokenizer.spm", b"no model")
     with pytest.raises(ModelError, match=r"tokenizer\.spm cannot be read as a tokeniser"):
-        Pieces(entries["musk"], path)(["lung"])
+        Pieces(entries["musk"], path.parent)(["lung"])
