@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,30 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
     assert links
     missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
     assert not missing
+
+
+def test_the_models_of_the_page_on_own_models_work(tmp_path: Path) -> None:
+    import numpy as np
+
+    from napari_pathfm.models.base import Encoder
+    from napari_pathfm.models.catalog import build, read_catalog
+
+    page = (ROOT / "docs" / "your-own-model.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    encoder = made["load"]()
+    assert isinstance(encoder, Encoder)
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    np.testing.assert_allclose(encoder.embed(tiles), tiles.mean((1, 2)), rtol=1e-5)
+    assert encoder.embed(tiles).shape == (2, encoder.spec.dim)
+    table = next(t for t in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "arch" in t)
+    (tmp_path / "models.toml").write_text(table)
+    (entry,) = read_catalog(tmp_path / "models.toml")
+    build(entry, meta=True)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_links_of_the_docs_are_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    assert not [at for at in links if "://" not in at and not (page.parent / at).exists()]
