@@ -17,7 +17,7 @@ from napari_pathfm.models.catalog import CatalogEntry, get_encoder
 from napari_pathfm.models.checkpoint import read_state
 from napari_pathfm.models.encoder import NetworkEncoder
 from napari_pathfm.models.precision import FLOAT32, Calibrating, cosine
-from napari_pathfm.models.timm import load
+from napari_pathfm.models.timm import build, load
 from napari_pathfm.models.weights import find_weights
 
 Tiles = NDArray[np.uint8]
@@ -211,3 +211,9 @@ def test_memory_that_does_not_suffice(
     monkeypatch.setattr(default._network, "forward_features", full)
     with pytest.raises(MemoryError, match="not enough memory for 2 tiles at once"):
         default.embed(np.zeros((2, 224, 224, 3), np.uint8))
+
+
+def test_layer_that_is_not_known(entries: dict[str, CatalogEntry]) -> None:
+    entry = replace(entries["virchow"], arch_kwargs={"mlp_layer": "os.system"})
+    with pytest.raises(ModelError, match=r"virchow names the layer 'os\.system'"):
+        build(entry, meta=True)
