@@ -144,7 +144,11 @@ def _too_large(params: int, memory: Memory) -> Obstacle:
 
 
 def _no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
-    if entry.loader or entry.spec.name in segmenters().names():
+    if entry.spec.name in segmenters().names():
+        return None
+    if entry.loader and entry.spec.kind == "segmenter":
+        return Obstacle("Its network can be built, but nothing here uses it yet.", entry.spec.note)
+    if entry.loader:
         return None
     return Obstacle("Its network is not known here, so it cannot be run.", entry.spec.note)
 
