@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         tiles,
         tissue,
         umap,
+        zero_shot,
     )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "tiles",
     "tissue",
     "umap",
+    "zero_shot",
 ]
 
 

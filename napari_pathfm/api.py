@@ -6,7 +6,7 @@ with every :class:`~napari_pathfm.core.jobs.Progress`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .analysis.search import TileScores
     from .analysis.segment import Candidate
     from .analysis.tissue import TissueMask
+    from .analysis.zero_shot import ZeroShot
     from .io.project import Project, SlideRow
     from .io.reader import SlideReader
     from .models.base import Encoder, Segmenter
@@ -63,6 +64,7 @@ __all__ = [
     "tiles",
     "tissue",
     "umap",
+    "zero_shot",
 ]
 
 
@@ -199,6 +201,21 @@ def load_embeddings(
         return most.grid(), most.read()
 
 
+def embedded_for_text(slide: Slide, project: Project | str | Path) -> str | None:
+    """Name of the encoder that knows words and has embedded most tiles of a slide, if any has."""
+    from .io.store import stored_features
+    from .models.catalog import encoder_specs
+
+    specs = encoder_specs()
+    with _at(project, create=False) as opened:
+        counts = {
+            each.key.encoder: each.count
+            for each in stored_features(opened.slide_store(slide.id))
+            if each.key.encoder in specs and specs[each.key.encoder].text and each.count
+        }
+    return max(counts, key=counts.__getitem__, default=None)
+
+
 def kept_mpp(slide: Slide, project: str | Path) -> float | None:
     """Micrometres per level-0 pixel that a project knows of a slide, ``None`` if it does not."""
     from .io.project import Project
@@ -286,21 +303,52 @@ def search_text(
     ModelError
         The weights are missing or do not fit.
     """
-    from .analysis.text_search import images_only, search_slide
-    from .models.catalog import encoder_specs, get_encoder
+    from .analysis.text_search import search_slide
 
-    if encoder is None:
-        name = embeddings.key.encoder
-        spec = encoder_specs().get(name)
-        if spec is not None and not spec.text:
-            raise images_only(name)  # before its weights are downloaded
-        encoder = get_encoder(name, weights=None if weights is None else Path(weights))
-    with ExitStack() as stack:
-        store = None
-        if project is not None:
-            store = stack.enter_context(_at(project, create=False)).slide_store(slide.id)
+    encoder = encoder or _text_encoder(embeddings.key.encoder, weights)
+    with _slide_store(slide, project) as store:
         job = search_slide(slide, grid, embeddings, text, encoder, store)
         return _best(run(job, report), k)
+
+
+def zero_shot(
+    slide: SlideReader,
+    grid: TileGrid,
+    embeddings: Embeddings,
+    classes: Mapping[str, Sequence[str]],
+    encoder: Encoder | None = None,
+    project: Project | str | Path | None = None,
+    weights: str | Path | None = None,
+    report: Report | None = None,
+) -> ZeroShot:
+    """Score the tiles of a slide for classes that are given by name, with no example.
+
+    Parameters
+    ----------
+    slide, grid, embeddings, encoder, project, weights, report
+        As of :func:`search_text`.
+    classes : mapping
+        Synonyms of each class by its name: ``{"tumor": ["tumor", "carcinoma"], "stroma": []}``.
+
+    Returns
+    -------
+    ZeroShot
+        Cosines, probabilities, and the best class of each tile.
+
+    Raises
+    ------
+    ValueError
+        There is no class, or as of :func:`search_text`.
+    ModelError
+        The weights are missing or do not fit.
+    """
+    from .analysis.text_search import for_texts, text_encoder
+    from .analysis.zero_shot import zero_shot as job
+
+    asked = text_encoder(encoder or _text_encoder(embeddings.key.encoder, weights))
+    with _slide_store(slide, project) as store:
+        vectors = run(for_texts(slide, grid, embeddings, asked, store), report)
+    return run(job(vectors, asked, classes), report)
 
 
 def segment(
@@ -564,6 +612,25 @@ def _at(project: Project | str | Path, create: bool = True) -> Iterator[Project]
             raise error from None
     with opened:
         yield opened
+
+
+def _text_encoder(name: str, weights: str | Path | None) -> Encoder:
+    from .analysis.text_search import images_only
+    from .models.catalog import encoder_specs, get_encoder
+
+    spec = encoder_specs().get(name)
+    if spec is not None and not spec.text:
+        raise images_only(name)  # before its weights are downloaded
+    return get_encoder(name, weights=None if weights is None else Path(weights))
+
+
+@contextmanager
+def _slide_store(slide: Slide, project: Project | str | Path | None) -> Iterator[Path | None]:
+    if project is None:
+        yield None
+        return
+    with _at(project, create=False) as opened:
+        yield opened.slide_store(slide.id)
 
 
 def _best(scores: TileScores, k: int, exclude: ArrayLike = ()) -> TileScores:

@@ -192,7 +192,13 @@ def search(
         typer.Option(help="What the tiles should show, in words; for an encoder of texts."),
     ] = None,
     project: ProjectFolder = None,
-    encoder: EncoderName = "efficientnet-lite0",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder, see “pathfm models”; efficientnet-lite0 if absent, and for a text the "
+            "one that has embedded the slide and knows words."
+        ),
+    ] = None,
     weights: Weights = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
     as_json: Json = False,
@@ -203,6 +209,9 @@ def search(
         raise typer.BadParameter("give what to look for: either --tile N, --at Y,X or --text WORDS")
     folder = project or _default_project(slide)
     with api.open_slide(slide) as opened:
+        if text is not None and encoder is None:
+            encoder = api.embedded_for_text(opened, folder)
+        encoder = encoder or "efficientnet-lite0"
         grid, embeddings = api.load_embeddings(opened, folder, encoder)
         if text is not None:
             with reporting("Searching") as report:

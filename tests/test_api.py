@@ -15,6 +15,8 @@ from napari_pathfm.core.edits import AnnotationClass
 from napari_pathfm.core.jobs import Progress
 from napari_pathfm.io.errors import ProjectError
 
+from .worded import Apart
+
 pytestmark = pytest.mark.real
 
 
@@ -46,6 +48,23 @@ def test_from_a_slide_to_similar_tiles(path: Path, tmp_path: Path) -> None:
         assert (kept.in_grid_order().vectors == made.in_grid_order().vectors).all()
         with pytest.raises(ProjectError, match="pathfm embed"):
             pathfm.load_embeddings(slide, tmp_path / "p", "uni")
+
+
+def test_classes_by_their_names(synthetic: Path, tmp_path: Path) -> None:
+    encoder = Apart()
+    classes = {"tumor": ["tumor", "carcinoma"], "stroma": []}
+    with pathfm.open_slide(synthetic) as slide:
+        grid = pathfm.tiles(slide, mpp=4.0)
+        made = pathfm.embed(slide, grid, encoder, project=tmp_path / "p")
+        found = pathfm.zero_shot(slide, grid, made, classes, encoder, tmp_path / "p")
+        seen = encoder.embedded
+        hits = pathfm.search_text(slide, grid, made, "tumor", 2, encoder, tmp_path / "p")
+        assert encoder.embedded == seen == len(grid)  # for texts once
+        _, kept = pathfm.load_embeddings(slide, tmp_path / "p", "clip")
+    assert kept.key.pooling == "cls"  # not those for texts
+    assert found.cosines.shape == (len(grid), 2)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-6)
+    assert len(hits) == 2
 
 
 def test_from_a_prompt_to_training_data(path: Path, tmp_path: Path) -> None:

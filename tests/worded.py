@@ -44,6 +44,8 @@ def clip() -> Any:
 class Apart:
     """The same encoder, but its pooled vectors are the class tokens, which lie elsewhere."""
 
+    logit_scale = 100.0
+
     def __init__(self) -> None:
         self._clip = clip()
         self.spec = replace(self._clip.spec, joint=False, dim=768, pooling="cls")

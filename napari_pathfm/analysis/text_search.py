@@ -152,19 +152,58 @@ def text_search(
         There is no text, or the embeddings may not be compared with texts of this encoder.
     """
     text = _written(text)
-    check_comparable(embeddings, encoder)
+    check_comparable(embeddings, tiles_for_text(encoder))
     (query,) = yield from embed_texts(encoder, [text], queue)
     values = cosine(embeddings.vectors, query)
     return TileScores(embeddings.tiles, values, f"similar to “{text}”")
 
 
-def check_comparable(embeddings: Embeddings, encoder: TextEncoder) -> None:
-    """Raise ``ValueError`` if embeddings may not be compared with texts of this encoder."""
-    if difference := embeddings.key.difference(tiles_for_text(encoder).key):
+def check_comparable(embeddings: Embeddings, encoder: Encoder) -> None:
+    """Raise ``ValueError`` if embeddings were not made by this encoder, with these weights."""
+    if difference := embeddings.key.difference(encoder.key):
         raise ValueError(
             f"These embeddings cannot be compared with texts of {encoder.spec.name}: {difference}. "
             "Embed the slide with it and these weights first."
         )
+
+
+def for_texts(
+    slide: TileSource,
+    grid: TileGrid,
+    embeddings: Embeddings,
+    encoder: TextEncoder,
+    store: Path | None = None,
+    queue: InferenceQueue | None = None,
+) -> Job[Embeddings]:
+    """Return vectors of the same tiles that may be compared with texts.
+
+    Parameters
+    ----------
+    slide : TileSource
+        A slide reader; read only where the encoder's own vectors lie elsewhere.
+    grid : TileGrid
+    embeddings : Embeddings
+        Of that grid by that encoder.
+    encoder : TextEncoder
+    store : Path, optional
+        The slide's store, where vectors that are made for texts are kept.
+    queue : InferenceQueue, optional
+        That of the encoder's device if absent.
+
+    Raises
+    ------
+    ValueError
+        Another encoder, or one with other weights, made the embeddings.
+    ModelError, SlideError, ProjectError
+        As of :func:`napari_pathfm.analysis.embed.embed`.
+    """
+    if encoder.spec.joint or embeddings.key.pooling == FOR_TEXT:
+        check_comparable(embeddings, tiles_for_text(encoder))
+        return embeddings
+    check_comparable(embeddings, encoder)
+    tiles = tiles_for_text(encoder)
+    kept = None if store is None else FeatureStore(store, tiles.key, grid)
+    return (yield from embed(slide, grid, tiles, kept, queue, np.sort(embeddings.tiles)))
 
 
 def search_slide(
@@ -176,20 +215,7 @@ def search_slide(
     store: Path | None = None,
     queue: InferenceQueue | None = None,
 ) -> Job[TileScores]:
-    """Score the tiles of a slide by a text, embedding them for texts first where that is needed.
-
-    Parameters
-    ----------
-    slide : TileSource
-        A slide reader; read only where tiles have to be embedded.
-    grid : TileGrid
-    embeddings : Embeddings
-        Of that grid by that encoder.
-    text : str
-    encoder : Encoder
-    store : Path, optional
-        The slide's store, where vectors made for texts are kept.
-    queue : InferenceQueue, optional
+    """Score the tiles of a slide by a text; :func:`for_texts`, then :func:`text_search`.
 
     Raises
     ------
@@ -198,13 +224,9 @@ def search_slide(
     ModelError, SlideError, ProjectError
         As of :func:`napari_pathfm.analysis.embed.embed`.
     """
-    asked = text_encoder(encoder)
-    text = _written(text)
-    if not asked.spec.joint and embeddings.key.pooling != FOR_TEXT:
-        for_text = tiles_for_text(asked)
-        kept = None if store is None else FeatureStore(store, for_text.key, grid)
-        embeddings = yield from embed(slide, grid, for_text, kept, queue, np.sort(embeddings.tiles))
-    return (yield from text_search(embeddings, text, asked, queue))
+    asked, text = text_encoder(encoder), _written(text)
+    vectors = yield from for_texts(slide, grid, embeddings, asked, store, queue)
+    return (yield from text_search(vectors, text, asked, queue))
 
 
 def _written(text: str) -> str:

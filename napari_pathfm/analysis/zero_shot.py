@@ -21,7 +21,7 @@ from ..core.jobs import Job
 from ..models.base import TextEncoder
 from .prompts import PromptSet, prompts_of
 from .search import TileScores, cosine, lengths
-from .text_search import check_comparable, embed_texts
+from .text_search import check_comparable, embed_texts, tiles_for_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ def zero_shot(
     Parameters
     ----------
     embeddings : Embeddings
-        Of :func:`~napari_pathfm.analysis.text_search.tiles_for_text` of this encoder.
+        As of :func:`~napari_pathfm.analysis.text_search.for_texts`.
     encoder, classes, prompts, queue
         As of :func:`class_vectors`.
 
@@ -165,7 +165,7 @@ def zero_shot(
     ValueError
         There is no class, or the embeddings may not be compared with texts of this encoder.
     """
-    check_comparable(embeddings, encoder)
+    check_comparable(embeddings, tiles_for_text(encoder))
     vectors = yield from class_vectors(encoder, classes, prompts, queue)
     cosines = np.stack([cosine(embeddings.vectors, vector) for vector in vectors], 1)
     scale = getattr(encoder, "logit_scale", None)

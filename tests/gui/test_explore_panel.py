@@ -11,11 +11,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_pathfm.core.embeddings import Embeddings
+from napari_pathfm.gui.embed_panel import EmbedPanel
 from napari_pathfm.gui.explore_panel import ExplorePanel
 from napari_pathfm.gui.runner import Runner
 from napari_pathfm.session import Session
 
-from ..worded import Apart, clip
+from ..worded import Apart, clip, clip_file
 from .explored import PlainSlide, explored
 
 Wait = Callable[..., None]
@@ -156,6 +157,19 @@ def test_tiles_are_embedded_for_texts_where_that_is_needed(
     assert session.scores.tiles.tolist() == [0, 1, 2, 3, 4, 5]
     assert encoder.embedded == 6
     assert session.embeddings is few  # the map stays what it was
+
+
+def test_an_encoder_is_loaded_once_from_the_file_that_was_chosen(
+    qtbot: Any, runner: Runner
+) -> None:
+    panel = EmbedPanel(Session(), runner)
+    qtbot.addWidget(panel)
+    panel.encoder.setCurrentText("clip")
+    panel.weights_file(clip_file())
+    loaded = panel.loader("clip")()
+    assert loaded.key == clip().key
+    panel.encoder.setCurrentText("efficientnet-lite0")  # forgets the file
+    assert panel.loader("clip")() is loaded
 
 
 def test_encoders_of_images_are_not_asked_in_words(qtbot: Any, runner: Runner) -> None:
