@@ -22,13 +22,19 @@ HALF: Norm = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET: Norm = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP: Norm = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 OPTIMUS: Norm = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
+HIBOU: Norm = ((0.7068, 0.5755, 0.7220), (0.1950, 0.2316, 0.1816))
+PLAIN: Norm = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 LUNIT: Norm = ((0.70322989, 0.53606487, 0.66096631), (0.21716536, 0.26081574, 0.20723464))
 
 
 class Fact(NamedTuple):
-    """What a model is; positions are the shape of its position embeddings."""
+    """What a model is; positions are the shape of its position embeddings.
 
-    params: float
+    Parameters are those of all that is built (with the text's side, if it has one), nothing where
+    nobody has published them.
+    """
+
+    params: float | None
     positions: tuple[int, ...] | None
     prefix: int
     grid: int
@@ -93,6 +99,32 @@ FACTS = {
     "hipt-256": Fact(
         rounded(21.7e6, 1e5), (1, 257, 384), 1, 16, 384, 384, HALF, tile_px=256, seen_px=256
     ),
+    "phikon": Fact(85_798_656, (1, 197, 768), 1, 14, 768, 768, IMAGENET),
+    "phikon-v2": Fact(rounded(303.35e6, 1e4), (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET),
+    "midnight-12k": Fact(
+        rounded(1.1365e9, 1e5), (1, 1370, 1536), 1, 16, 1536, 3072, HALF, precision="float16"
+    ),
+    "hibou-b": Fact(rounded(85.7e6, 1e5), (1, 257, 768), 5, 16, 768, 768, HIBOU, "bicubic"),
+    "hibou-l": Fact(rounded(303.7e6, 1e5), (1, 257, 1024), 5, 16, 1024, 1024, HIBOU, "bicubic"),
+    "clip": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
+    "clip-b16": Fact(None, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
+    "clip-l14": Fact(None, (257, 1024), 1, 16, 1024, 768, CLIP, "bicubic"),
+    "plip": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
+    "quiltnet-b-32": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
+    "quiltnet-b-16": Fact(None, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
+    "conch": Fact(None, (1, 785, 768), 1, 28, 768, 512, CLIP, "bicubic", 448, 448),
+    "conch-v1.5": Fact(
+        None, (1, 785, 1024), 1, 28, 1024, 768, IMAGENET, "bilinear", 448, 448, precision="float16"
+    ),
+    "musk": Fact(
+        rounded(675.2e6, 1e5), None, 1, 24, 1024, 1024, HALF, "bicubic", 384, 384,
+        precision="float16",
+    ),
+    "keep": Fact(
+        None, (1, 197, 1024), 1, 14, 1024, 768, IMAGENET, "bicubic", precision="float16"
+    ),
+    "biovil": Fact(None, None, 0, 15, 2048, 2048, PLAIN, "bilinear", 512, 480),
+    "biovil-t": Fact(None, None, 0, 14, 512, 512, PLAIN, "bilinear", 512, 448),
 }  # fmt: skip
 
 
@@ -100,9 +132,11 @@ FACTS = {
 def test_network_is_what_its_authors_say(entries: Entries, name: str) -> None:
     fact, spec = FACTS[name], entries[name].encoder
     network = build(entries[name], meta=True)
-    assert sum(p.numel() for p in network.parameters()) == fact.params == spec.params
-    positions = getattr(network, "pos_embed", None)
-    assert (None if positions is None else tuple(positions.shape)) == fact.positions
+    params = sum(p.numel() for p in network.parameters())
+    assert params == spec.params
+    assert params == fact.params or fact.params is None
+    shapes = {tuple(p.shape) for key, p in network.named_parameters() if "pos" in key}
+    assert fact.positions in shapes or fact.positions is None
     assert getattr(network, "num_prefix_tokens", 0) == fact.prefix == spec.prefix_tokens
     features = network.forward_features(
         torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta")
