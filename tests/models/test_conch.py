@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from napari_pathfm.analysis.text_search import tiles_for_text
 from napari_pathfm.models.base import ModelError, TextEncoder
 from napari_pathfm.models.catalog import CatalogEntry, get_encoder
 from napari_pathfm.models.conch import (
@@ -219,6 +220,9 @@ def test_conch_from_a_file(
         projected = F.normalize(pooled @ network.visual.proj_contrast, dim=1)
     np.testing.assert_allclose(encoder.embed(cut), pooled, atol=1e-4)
     np.testing.assert_allclose(encoder.embed_for_text(cut), projected, atol=1e-4)
+    # As long as each other, and yet not to be compared: their keys differ.
+    assert (encoder.key.pooling, tiles_for_text(encoder).key.pooling) == ("own", "text")
+    assert encoder.key.difference(tiles_for_text(encoder).key)
     patches = features[:, 1:].reshape(2, 4, 4, 48)
     np.testing.assert_allclose(encoder.tokens(cut), patches, atol=1e-4)
     assert encoder.tokens(tiles[:1, :96, :96]).shape == (1, 6, 6, 48)

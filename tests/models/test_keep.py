@@ -56,6 +56,7 @@ def test_keep_is_what_it_should_be(entries: dict[str, CatalogEntry]) -> None:
     assert (spec.dim, spec.token_dim, spec.patch, spec.prefix_tokens) == (768, 1024, 16, 1)
     assert (spec.mean, spec.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (spec.tile_px, spec.interpolation, spec.precision) == (224, "bicubic", "float16")
+    assert spec.joint  # its vectors are the projected ones
     assert network.text.config.max_position_embeddings >= 256  # type: ignore[union-attr]
     state = network.state_dict()
     published = {
