@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import api
-from .terminal import Exit, answer, command
+from .terminal import Exit, answer, command, say
 
 TITLES = {
     "encoders": "Encoders",
@@ -58,6 +59,41 @@ def check(
     answer({"name": name, **found.facts()}, text, as_json)
     if found.obstacles:
         raise typer.Exit(Exit.MODEL)
+
+
+@app.command()
+@command
+def allow(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of “pathfm models”.")],
+    revision: Annotated[
+        str, typer.Option(help="Full hash of the commit; the newest one if absent.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="A copy of its repository on this computer instead.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Allow a model whose network is code of its authors to run that code."""
+    from .models import remote_code
+    from .models.base import ModelError
+    from .models.catalog import entries
+
+    entry = entries().get(name)
+    if entry is None or entry.loader != "remote_code":
+        raise ModelError(f"{name} runs no code of others, or there is no such model.")
+    local = None if revision else remote_code.local_folder(name, folder)
+    if local is not None:
+        hub, revision = str(local), remote_code.folder_revision(local)
+        where = "\n".join(str(path) for path in sorted(local.rglob("*.py")))
+    else:
+        hub = entry.weights.hub
+        revision = revision or remote_code.newest_revision(hub)
+        where = f"https://huggingface.co/{hub}/tree/{revision}"
+    say(f"{name} runs code of its authors, with all that you may do on this computer:\n{where}")
+    if not yes:
+        typer.confirm("Have you looked at it, and do you trust it?", abort=True)
+    remote_code.allow(name, hub, revision)
+    say(f"{name} may run the code of {hub} at {revision}, and no other.")
 
 
 def _row(title: str) -> str:

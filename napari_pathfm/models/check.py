@@ -10,6 +10,7 @@ from typing import Any
 from .catalog import CatalogEntry, segmenters
 from .checkpoint import file_hash
 from .download import REFUSALS, TIMEOUT
+from .remote_code import allowed
 from .weights import WeightsSource, on_disk
 
 BYTES_PER_PARAMETER = 4
@@ -148,6 +149,11 @@ def _no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
         return None
     if entry.loader and entry.spec.kind == "segmenter":
         return Obstacle("Its network can be built, but nothing here uses it yet.", entry.spec.note)
+    if entry.loader == "remote_code" and allowed(entry.spec.name) is None:
+        return Obstacle(
+            f"It runs code of its authors from {entry.weights.hub}, which you have not allowed.",
+            f"If you trust it, run “pathfm models allow {entry.spec.name}”.",
+        )
     if entry.loader:
         return None
     return Obstacle("Its network is not known here, so it cannot be run.", entry.spec.note)
