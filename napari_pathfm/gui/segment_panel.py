@@ -74,7 +74,8 @@ class SegmentPanel(QWidget):
         self.history = HistoryPanel(session, runner, edit_window.history)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.tabBar().setDrawBase(False)  # a white line where no tab is
+        if bar := self.tabs.tabBar():
+            bar.setDrawBase(False)  # a white line where no tab is
         self.tabs.addTab(self._draw_page(), "Draw")
         self.tabs.addTab(_page(self.imports, self.table), "Objects")
         self.tabs.addTab(_page(self.history), "History")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.jobs import Progress
 from ..core.registry import Choice, Registry, resolve
@@ -53,6 +53,15 @@ LOADERS = {
     "transformers": "napari_pathfm.models.transformers:load",
 }
 """Ways of loading that have a short name."""
+
+T = TypeVar("T")
+
+_KIND_WORDS = {
+    "encoder": "an encoder",
+    "slide": "a slide model",
+    "segmenter": "a segmenter",
+    "report": "a writer of reports",
+}
 
 _CHOICES = {
     "interpolation": ("bilinear", "bicubic"),
@@ -341,7 +350,7 @@ def get_encoder(
     RegistryError
         There is no such encoder, or two of that name.
     """
-    return encoders().get(name, **_given(weights=weights, device=device, report=report))
+    return _get(encoders(), name, weights=weights, device=device, report=report)
 
 
 def get_segmenter(
@@ -351,7 +360,7 @@ def get_segmenter(
     report: Callable[[Progress], None] | None = None,
 ) -> Segmenter:
     """Load a segmenter; parameters and errors are those of :func:`get_encoder`."""
-    return segmenters().get(name, **_given(weights=weights, device=device, report=report))
+    return _get(segmenters(), name, weights=weights, device=device, report=report)
 
 
 def get_slide_model(
@@ -361,8 +370,14 @@ def get_slide_model(
     report: Callable[[Progress], None] | None = None,
 ) -> SlideModel:
     """Load a model of whole slides; parameters and errors are those of :func:`get_encoder`."""
-    return slide_models().get(name, **_given(weights=weights, device=device, report=report))
+    return _get(slide_models(), name, weights=weights, device=device, report=report)
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if value is not None}
+def _get(registry: Registry[T], name: str, **options: Any) -> T:
+    entry = entries().get(name)
+    if entry is not None and name not in registry.names():
+        what, wanted = _KIND_WORDS[entry.spec.kind], registry.kind
+        problem = "cannot be loaded" if what.endswith(wanted) else f"is {what}, no {wanted}"
+        more = entry.spec.note or f"“pathfm models check {name}” says more."
+        raise ModelError(f"{name} {problem}. {more}")
+    return registry.get(name, **{key: value for key, value in options.items() if value is not None})

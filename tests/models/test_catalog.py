@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from napari_pathfm.models.catalog import (
     encoder_specs,
     encoders,
     get_encoder,
+    get_segmenter,
     read_catalog,
     segmenters,
 )
@@ -43,6 +45,27 @@ def test_what_can_be_chosen() -> None:
     assert {"litemedsam", "sam-vit-b", "sam-vit-l", "sam-vit-h"} <= set(segmenters().names())
     with pytest.raises(RegistryError, match="There is no encoder named 'uni-3'"):
         get_encoder("uni-3")
+
+
+@pytest.mark.parametrize(
+    ("get", "name", "message"),
+    [
+        (get_encoder, "pathogpt", "a writer of reports, no encoder. The ref.*made up.*PRISM"),
+        (get_segmenter, "paseg", r"paseg cannot be loaded\. No paper.*PathSegmentor"),
+        (get_encoder, "litemedsam-2", "There is no encoder"),
+        (get_segmenter, "uni", "uni is an encoder, no segmenter"),
+        (
+            get_encoder,
+            "virchow2g",
+            r"cannot be loaded\. Weights are not public.*nearest is virchow2",
+        ),
+    ],
+)
+def test_what_cannot_be_had_explains_itself(
+    get: Callable[[str], object], name: str, message: str
+) -> None:
+    with pytest.raises((ModelError, RegistryError), match=message):
+        get(name)
 
 
 GOOD = OURS.read_text("utf-8").split("[kaiko-vits16]")[0]
