@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from napari_pathfm.models.base import ModelError, TextEncoder
 from napari_pathfm.models.catalog import CatalogEntry, build, get_encoder
 from napari_pathfm.models.clip import tokenize
 from napari_pathfm.models.encoder import NetworkTextEncoder
+from napari_pathfm.models.openclip import load
 from napari_pathfm.models.precision import Precision, convert, cosine
 
 Tiles = NDArray[np.uint8]
@@ -46,6 +49,20 @@ def test_networks_are_what_they_should_be(
     features = network.forward_features(torch.zeros(2, 3, 224, 224, device="meta"))
     assert features.shape == (2, 1 + (224 // patch) ** 2, width)
     assert network.pool(features).shape == (2, dim)
+
+
+def test_spaces_are_called_joint_where_vectors_of_tiles_are_those_for_texts(
+    entries: dict[str, CatalogEntry],
+) -> None:
+    asked = {name: e for name, e in entries.items() if getattr(e.spec, "text", False)}
+    joint = set()
+    for name, entry in asked.items():
+        network = type(build(entry, meta=True))
+        if entry.encoder.pooling == "own" and network.pool is network.project:
+            joint.add(name)
+    assert joint == {name for name, entry in asked.items() if entry.encoder.joint}
+    assert {"clip", "plip", "quiltnet-b-16", "keep"} <= joint
+    assert joint.isdisjoint({"conch", "musk", "biovil"})
 
 
 def test_vision_tower_of_clip(entries: dict[str, CatalogEntry]) -> None:
@@ -147,13 +164,11 @@ def test_text_vectors_are_the_librarys(clip: NetworkTextEncoder, library_clip: A
     assert clip.logit_scale == pytest.approx(library_clip.logit_scale.exp().item())
 
 
-def test_text_after_calibration(clip_file: Path, tiles: Tiles) -> None:
-    encoder = get_encoder("clip", weights=clip_file, device="cpu")
-    assert isinstance(encoder, NetworkTextEncoder)
-    exact = encoder.embed_text(TEXTS)
-    encoder.precision = Precision("bfloat16")
-    encoder._network = convert(encoder._network, encoder.precision)
-    assert cosine(encoder.embed_text(TEXTS), exact).min() > 0.995
+def test_text_after_calibration(clip: NetworkTextEncoder, tiles: Tiles) -> None:
+    half = Precision("bfloat16")
+    encoder = NetworkTextEncoder(clip.spec, convert(clip._network, half), "", "cpu")
+    encoder.precision = half
+    assert cosine(encoder.embed_text(TEXTS), clip.embed_text(TEXTS)).min() > 0.995
     assert encoder.embed_for_text(tiles[:2]).shape == (2, 512)
 
 
@@ -163,31 +178,27 @@ def test_plip_is_the_same_network(clip_file: Path, clip: NetworkTextEncoder, til
     assert plip.key.encoder == "plip"
 
 
-@pytest.fixture(scope="module")
-def library_openclip() -> Any:
-    """open_clip's B/32 with random weights."""
-    import open_clip
-
-    torch.manual_seed(0)
-    return open_clip.create_model("ViT-B-32", pretrained=None).eval()
-
-
 def test_quiltnet_is_open_clips_network(
-    library_openclip: Any, tmp_path: Path, tiles: Tiles
+    entries: dict[str, CatalogEntry], tmp_path: Path, tiles: Tiles
 ) -> None:
     import open_clip
 
+    torch.manual_seed(0)
+    config = copy.deepcopy(open_clip.get_model_config("ViT-B-32"))
+    config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 2  # so that a test can hold it
+    library = open_clip.model.CLIP(**config).eval()
+    count = sum(parameter.numel() for parameter in library.parameters())
+    entry = entries["quiltnet-b-32"]
+    entry = replace(entry, arch_kwargs=config, spec=replace(entry.spec, params=count))
     path = tmp_path / "open_clip_pytorch_model.bin"
-    torch.save(library_openclip.state_dict(), path)
-    encoder = get_encoder("quiltnet-b-32", weights=path, device="cpu")
+    torch.save(library.state_dict(), path)
+    encoder = load(entry, path, "cpu")
     assert isinstance(encoder, NetworkTextEncoder)
-    visual = library_openclip.visual
+    visual = library.visual
     visual.output_tokens = True
     with torch.inference_mode():
         pooled, tokens = visual(normalised(tiles[:2]))
-        texts = library_openclip.encode_text(
-            open_clip.get_tokenizer("ViT-B-32")(TEXTS), normalize=True
-        )
+        texts = library.encode_text(open_clip.get_tokenizer("ViT-B-32")(TEXTS), normalize=True)
     np.testing.assert_allclose(encoder.embed(tiles[:2]), pooled.numpy(), atol=1e-4)
     expected = tokens.unflatten(1, (7, 7)).numpy()
     np.testing.assert_allclose(encoder.tokens(tiles[:2]), expected, atol=1e-4)
