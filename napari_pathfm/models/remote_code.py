@@ -10,23 +10,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core.jobs import Progress
-from .base import ModelError, SlideSpec
+from .base import ModelError
 from .checkpoint import first_line
-from .device import default_device, to_device
-from .slides import check_bag, slide_spec
 from .weights import model_folders
-
-if TYPE_CHECKING:
-    from .catalog import CatalogEntry
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -170,7 +160,7 @@ def newest_revision(hub: str) -> str:
         ) from error
 
 
-def load_network(name: str, hub: str, folder: Path | None = None) -> Any:
+def load_network(name: str, hub: str, folder: Path | None = None) -> tuple[Any, Consent]:
     """Load a model with the code of its repository, if the user has said yes to that.
 
     Parameters
@@ -180,6 +170,12 @@ def load_network(name: str, hub: str, folder: Path | None = None) -> Any:
         Repository on the Hugging Face hub.
     folder : Path, optional
         A copy of it on this computer, taken instead.
+
+    Returns
+    -------
+    network : transformers.PreTrainedModel
+    consent : Consent
+        To what the user has said yes.
 
     Raises
     ------
@@ -202,7 +198,7 @@ def load_network(name: str, hub: str, folder: Path | None = None) -> Any:
             f"{name} cannot be loaded from {consent.hub}: {first_line(error)} Its code may want "
             "another version of transformers or a package that is missing; see there."
         ) from error
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False), consent
 
 
 def _check_own_code(name: str, hub: str, config: dict[str, Any]) -> None:
@@ -215,94 +211,3 @@ def _check_own_code(name: str, hub: str, config: dict[str, Any]) -> None:
                     f"The code of {name} in {hub} comes from another repository, {other}, which "
                     "is not run. Use a copy of the repository that holds its code itself."
                 )
-
-
-class RemoteSlideModel:
-    """A model of slides whose network is code of its authors.
-
-    It is a :class:`~napari_pathfm.models.base.SlideModel`.
-    """
-
-    def __init__(self, spec: SlideSpec, network: Any, device: str, call: Call) -> None:
-        self.spec, self.device = spec, device
-        self._network, self._call = network.to(device), call
-
-    def embed_slide(
-        self, vectors: NDArray[np.float32], centres: NDArray[np.float64], side: float
-    ) -> NDArray[np.float32]:
-        """Return the slide's vector, ``(dim,)`` float32."""
-        import torch
-
-        check_bag(vectors, centres, self.spec)
-        corners = np.rint(centres - side / 2).astype(np.int64)
-        with torch.inference_mode():
-            answer = self._call(
-                self._network,
-                to_device(vectors[None], self.device),
-                to_device(corners[None, :, ::-1], self.device),
-                side,
-            )
-            found: NDArray[np.float32] = answer.float().cpu().numpy().reshape(-1)
-        if len(found) != self.spec.dim:
-            raise ModelError(
-                f"{self.spec.name} gave {len(found)} numbers, not {self.spec.dim}: its code is "
-                "not what is expected here. Allow the revision that you used before."
-            )
-        return found
-
-    def attention(
-        self, vectors: NDArray[np.float32], centres: NDArray[np.float64], side: float
-    ) -> NDArray[np.float32] | None:
-        """Nothing: its authors' code does not say it."""
-        return None
-
-
-Call = Callable[[Any, Any, Any, float], Any]
-"""Gives the slide's vector from a network, vectors ``(1, N, D)``, corners ``(1, N, 2)`` ``(x, y)``
-in level-0 pixels, and the side of a tile."""
-
-CALLS: dict[str, Call] = {
-    "titan": lambda network, vectors, corners, side: network.encode_slide_from_patch_features(
-        vectors, corners, round(side)
-    ),
-    "prism": lambda network, vectors, _corners, _side: network.slide_representations(vectors)[
-        "image_embedding"
-    ],
-}
-"""How the authors' models are asked, by the entry's `arch`."""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> RemoteSlideModel:
-    """Load a model of slides.
-
-    Parameters
-    ----------
-    entry : CatalogEntry
-    weights : Path, optional
-        A copy of its repository, or a folder that holds one as ``<name>``.
-    device, report
-        See :func:`napari_pathfm.models.encoder.load_encoder`.
-
-    Raises
-    ------
-    ModelError
-        The user has not said yes to its code, or it cannot be loaded.
-    """
-    spec = slide_spec(entry)
-    if report is not None:
-        report(Progress(0, 0, f"Loading {spec.name}"))
-    network = load_network(spec.name, entry.weights.hub, local_folder(spec.name, weights))
-    return RemoteSlideModel(spec, network, device or default_device(), CALLS[entry.arch])
-
-
-def build(entry: CatalogEntry, meta: bool = False) -> Any:
-    """Raise ``ModelError``: without its authors' code there is no network."""
-    raise ModelError(
-        f"The network of {entry.spec.name} exists only as code in {entry.weights.hub}, which runs "
-        f"when the model is loaded, after “pathfm models allow {entry.spec.name}”."
-    )

@@ -198,7 +198,7 @@ def test_licence(entries: Entries, name: str, status: str, commercial: bool, lic
     assert licence in spec.licence
 
 
-@pytest.mark.parametrize("name", ["virchow2g", "pluto", "rudolfv", "rudolfv-2-s"])
+@pytest.mark.parametrize("name", ["virchow2g", "pluto", "rudolfv"])
 def test_what_cannot_be_built_says_so(entries: Entries, name: str) -> None:
     with pytest.raises(ModelError, match=f"{name} cannot be loaded.*nearest"):
         get_encoder(name)

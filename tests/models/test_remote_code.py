@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from napari_pathfm.__main__ import app
 from napari_pathfm.models import remote_code
-from napari_pathfm.models.base import ModelError, SlideModel, SlideSpec
+from napari_pathfm.models.base import Encoder, ModelError, SlideModel, SlideSpec
 from napari_pathfm.models.catalog import CatalogEntry
-from napari_pathfm.models.remote_code import allow, allowed, folder_revision, load, require
+from napari_pathfm.models.precision import cosine
+from napari_pathfm.models.remote_code import allow, allowed, folder_revision, require
+from napari_pathfm.models.remote_models import load
 
 HASH, OTHER = "0123456789" * 4, "9876543210" * 4
 
@@ -183,3 +185,75 @@ def test_allowed_on_the_command_line(
     code, text = pathfm("allow", "uni", "--yes")
     assert (code, "runs no code" in text) == (4, True)
     assert not trace.exists()
+
+
+TOKENS = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+
+class TinyConfig(PretrainedConfig):
+    model_type = "tiny_tokens"
+
+
+class TinyTokens(PreTrainedModel):
+    config_class = TinyConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.map = torch.nn.Conv2d(3, 4, 8, 8)
+        self.post_init()
+
+    def forward(self, images):
+        patches = self.map(images).flatten(2).transpose(1, 2)
+        first = patches.mean(1, keepdim=True).expand(-1, {prefix}, -1)
+        return BaseModelOutput(last_hidden_state=torch.cat([first, patches], 1))
+"""
+
+
+def tokens_repository(folder: Path, prefix: int) -> Path:
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    (folder / "tiny.py").write_text(TOKENS.format(prefix=prefix))
+    names = {"AutoConfig": "tiny.TinyConfig", "AutoModel": "tiny.TinyTokens"}
+    config = {"model_type": "tiny_tokens", "architectures": ["TinyTokens"], "auto_map": names}
+    (folder / "config.json").write_text(json.dumps(config))
+    rng = np.random.default_rng(0)
+    state = {"map.weight": rng.normal(size=(4, 3, 8, 8)), "map.bias": rng.normal(size=4)}
+    state = {name: value.astype(np.float32) for name, value in state.items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_an_encoder_whose_network_is_code(
+    tmp_path: Path, entries: dict[str, CatalogEntry], tiles: np.ndarray
+) -> None:
+    entry = entries["rudolfv-2-s"]
+    entry = replace(entry, spec=replace(entry.encoder, dim=4, token_dim=4))
+    folder = tokens_repository(tmp_path / "rudolfv-2-s", entry.encoder.prefix_tokens)
+    with pytest.raises(ModelError, match="models allow rudolfv-2-s"):
+        load(entry, folder, "cpu")
+    allow("rudolfv-2-s", str(folder), folder_revision(folder))
+    encoder = load(entry, folder, "cpu")
+    assert isinstance(encoder, Encoder)
+    found, tokens = encoder.embed(tiles[:2]), encoder.tokens(tiles[:2])
+    assert tokens.shape == (2, 28, 28, 4)
+    np.testing.assert_allclose(found, tokens.mean((1, 2)), atol=1e-5)
+    assert encoder.key.weights == folder_revision(folder)[:16]
+    encoder.embed(tiles)  # finds its precision
+    assert cosine(encoder.embed(tiles[:2]), found).min() > 0.99
+
+
+def test_an_encoder_whose_code_gives_something_else(
+    tmp_path: Path, entries: dict[str, CatalogEntry], tiles: np.ndarray
+) -> None:
+    entry = entries["rudolfv-2-s"]
+    entry = replace(entry, spec=replace(entry.encoder, dim=4, token_dim=4))
+    folder = tokens_repository(tmp_path / "rudolfv-2-s", prefix=1)
+    allow("rudolfv-2-s", str(folder), folder_revision(folder))
+    encoder = load(entry, folder, "cpu")
+    assert isinstance(encoder, Encoder)
+    with pytest.raises(ModelError, match=r"gave tokens \(785, 4\), not \(793, 4\)"):
+        encoder.embed(tiles[:1])
