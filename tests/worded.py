@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from napari_pathfm.models.precision import FLOAT32, Trial
 
+FOLDER = tempfile.TemporaryDirectory(prefix="pathfm-test-")
+"""Goes when the tests are over."""
+
 
 @functools.cache
 def clip_file() -> Path:
@@ -26,7 +29,7 @@ def clip_file() -> Path:
         # Fresh networks give all images nearly the same vector; these differ.
         for parameter in network.vision_model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
-    path = Path(tempfile.mkdtemp(prefix="pathfm-test-")) / "clip.pth"
+    path = Path(FOLDER.name) / "clip.pth"
     torch.save(network.state_dict(), path)
     return path
 
