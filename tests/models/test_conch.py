@@ -21,11 +21,11 @@ from napari_pathfm.models.conch import (
     ConchV15,
     PlainPooler,
     Pooler,
-    TextTower,
     build,
     enlarge_positions,
     load,
 )
+from napari_pathfm.models.conch_text import TextTower
 
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
