@@ -55,7 +55,7 @@ def check(
         text = f"{name} can be used; its weights are downloaded the first time."
     else:
         lines = [f"  - {each.text}\n    {each.next_step}".rstrip() for each in found.obstacles]
-        text = "\n".join([f"{name} cannot be used yet:", *lines])
+        text = "\n".join([f"{name} cannot be used:", *lines])
     answer({"name": name, **found.facts()}, text, as_json)
     if found.obstacles:
         raise typer.Exit(Exit.MODEL)

@@ -122,6 +122,8 @@ class Demo:
         panning = Panning(self.viewer, (height / 2, width / 2), (height / 4, width / 4))
         with self.driver.step("embed"):
             self.dock.embed.embed_button.click()
+            if self.dock.embed.question.isVisible():
+                self.dock.embed.question.yes.click()
             self.driver.wait(self._embedding_started, "the first tiles", 300)
             start, before = time.perf_counter(), self._embedded()
             panning.start()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -15,34 +14,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..analysis.embed import TileSource, embed
-from ..core import inference
 from ..core.embeddings import Embeddings
-from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..core.tiles import TileGrid
-from ..io.project import Project
-from ..io.store import FeatureStore
 from ..models import catalog
-from ..models.base import Encoder
+from ..models.base import Encoder, EncoderSpec, ModelError
+from ..models.check import Check, Memory, check
 from ..session import Session
+from . import notify
+from .embedding import embed_job, fetch
+from .encoder_picker import EncoderPicker, look
 from .follow import follow
+from .licence_question import LicenceQuestion
+from .model_facts import describe
 from .runner import Runner, RunningJob
 
 SLOT = "embed"
-
-
-def embed_job(
-    slide: TileSource, grid: TileGrid, project: Project | None, load: Callable[[], Encoder]
-) -> Job[Embeddings]:
-    """Load an encoder and embed a grid with it, into the project's store if that is writable."""
-    yield Progress(0, 0, "Loading the encoder")
-    encoder = load()
-    store = None
-    if project is not None and not project.read_only:
-        store = FeatureStore(project.slide_store(grid.slide_id), encoder.key, grid)
-    queue = inference.queue(encoder.device)
-    return (yield from embed(slide, grid, encoder, store=store, queue=queue))
+ENOUGH = Memory(1 << 60, "computer")
+"""Too little memory is no reason not to try: it may be free in the meantime."""
 
 
 class EmbedPanel(QWidget):
@@ -54,11 +42,12 @@ class EmbedPanel(QWidget):
         self._weights: Path | None = None
         self._embedding: Slide | None = None
         self._loaded: dict[tuple[str, Path | None], Encoder] = {}
-        self.encoder = QComboBox()
-        self.encoder.addItems(catalog.encoders().names())
-        self.encoder.setCurrentText(catalog.DEFAULT_ENCODER)
+        self._entries, self._checks = catalog.entries(), dict[str, Check]()
+        self.encoder = EncoderPicker()
         self.facts = QLabel()
         self.facts.setWordWrap(True)
+        self.facts.setOpenExternalLinks(True)
+        self.question = LicenceQuestion()
         self.weights_button = QPushButton("Weights file…")
         self.weights_button.setToolTip("Use a checkpoint on this computer instead of a download")
         self.weights = QLabel()
@@ -77,9 +66,10 @@ class EmbedPanel(QWidget):
         row.addWidget(self.embed_button)
         row.addWidget(self.cancel_button)
         column.addLayout(row)
+        column.addWidget(self.question)
         column.addWidget(self.state)
         column.addStretch(1)
-        self.encoder.currentTextChanged.connect(self._on_encoder)
+        self.encoder.chosen.connect(self._on_encoder)
         self.weights_button.clicked.connect(self._choose_weights)
         self.embed_button.clicked.connect(self.embed)
         self.cancel_button.clicked.connect(self._cancel)
@@ -89,7 +79,8 @@ class EmbedPanel(QWidget):
             (session.events.slides, self._on_slides),
         )
         runner.finished.connect(self._on_finished)
-        self._on_encoder(self.encoder.currentText())
+        self._on_encoder(self.encoder.name)
+        self._look()
 
     def blocked(self) -> str:
         grid = self._session.grid
@@ -101,6 +92,19 @@ class EmbedPanel(QWidget):
 
     def embed(self) -> None:
         """Embed the grid; what the project already has is not computed again."""
+        name = self.encoder.name
+        entry = self._entries.get(name)
+        if self.blocked():
+            return
+        if entry is None or (name, self._weights) in self._loaded:
+            self._start()
+        elif stopped := check(entry, self._weights, ENOUGH).obstacles:
+            why = " ".join(map(str, stopped))
+            notify.fail("Embedding", ModelError(f"{name} cannot be used yet. {why}"))
+        else:
+            self.question.ask(entry.spec, self._start)
+
+    def _start(self) -> None:
         slide, grid = self._session.slide, self._session.grid
         if slide is None or grid is None:
             return
@@ -108,19 +112,29 @@ class EmbedPanel(QWidget):
         self.embed_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.state.setText("")
-        load = self._encoder(self.encoder.currentText(), self._weights)
-        job = embed_job(slide, grid, self._session.project, load)
+        name, weights = self.encoder.name, self._weights
+        load, get = self._encoder(name, weights), fetch(name, weights)
+        job = embed_job(slide, grid, self._session.project, load, get)
         self._runner.start(job, "Embedding", self._take, slot=SLOT)
+
+    def _look(self) -> None:
+        self._runner.start(look(), "Looking which models are here", self._on_look, slot="models")
+
+    def _on_look(self, checks: dict[str, Check]) -> None:
+        self._checks = checks
+        self.encoder.sort(checks)
+        self._show_facts()
 
     def weights_file(self, path: Path) -> None:
         """Load the encoder that is chosen from a checkpoint on this computer."""
         self._weights = path
         self.weights.setText(f"from {path.name}")
+        self._show_facts()
 
     def loader(self, name: str) -> Callable[[], Encoder]:
         """Return what loads an encoder: the one in memory, from the file chosen for it if any."""
         files = [file for known, file in self._loaded if known == name]
-        chosen = self._weights if name == self.encoder.currentText() else None
+        chosen = self._weights if name == self.encoder.name else None
         return self._encoder(name, files[-1] if files else chosen)
 
     def _encoder(self, name: str, weights: Path | None) -> Callable[[], Encoder]:
@@ -142,20 +156,18 @@ class EmbedPanel(QWidget):
     def _on_encoder(self, name: str) -> None:
         self._weights = None
         self.weights.setText("")
-        spec = catalog.encoder_specs().get(name)
-        if spec is None:
+        self.question.hide()
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        entry = self._entries.get(self.encoder.name)
+        if entry is None or not isinstance(entry.spec, EncoderSpec):
             self.facts.setText("from a plugin")
             return
-        lines = [
-            f"{spec.params / 1e6:,.1f} M parameters, {spec.dim} numbers a tile",
-            f"made for {spec.tile_px} px at {spec.mpp} µm/px",
-            f"licence: {spec.licence}",
-        ]
-        if not spec.commercial:
-            lines.append("<b>not for commercial use</b>")
-        if spec.gate:
-            lines.append(f"download: {spec.gate}")
-        self.facts.setText("<br>".join(lines))
+        found = self._checks.get(entry.spec.name)
+        if self._weights is not None:
+            found = check(entry, self._weights, ENOUGH)
+        self.facts.setText(describe(entry.spec, found))
 
     def _choose_weights(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -174,6 +186,9 @@ class EmbedPanel(QWidget):
             if running.cancelled
             else ""
         )
+        known = self._checks.get(self.encoder.name)
+        if known is not None and known.on_disk is None:
+            self._look()  # it may have been downloaded
 
     def _on_slides(self) -> None:
         if self._embedding not in self._session.slides and self._runner.busy(SLOT):

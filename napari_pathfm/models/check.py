@@ -118,13 +118,13 @@ def check(
     """
     spec = entry.spec
     if spec.status == "none":
-        return Check(None, None, (Obstacle(f"There is no model {spec.name}.", spec.note),))
+        return Check(None, None, (Obstacle(f"{spec.name} cannot be had.", spec.note),))
     path = on_disk(spec.name, entry.weights, given)
     fits = _fits(spec.params, memory or free_memory())
     found = [_no_way_to_run(entry)]
-    if path is None:
+    if path is None and found == [None]:
         found.append(_not_on_disk(entry) or (_not_handed_out(entry) if thorough else None))
-    elif thorough:
+    elif path is not None and thorough:
         found.append(_wrong_file(entry, path))
     if fits is False:
         found.append(_too_large(spec.params, memory or free_memory()))

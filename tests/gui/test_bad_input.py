@@ -99,7 +99,7 @@ def test_what_is_no_slide_is_named_and_the_next_one_opens(
 def test_missing_and_wrong_weights(
     window: Window, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     window.open(synthetic, tmp_path / "project")
     window.find_tiles()
     panel, prompting = window.dock.embed, window.place.prompting
