@@ -157,11 +157,16 @@ def embed(
         The weights are missing or do not fit.
     """
     from .analysis.embed import embed as job
+    from .io.project import Project
     from .io.store import FeatureStore
     from .models.catalog import get_encoder
+    from .models.fetch import fetch
 
     if isinstance(encoder, str):
-        encoder = get_encoder(encoder, weights=None if weights is None else Path(weights))
+        given = None if weights is None else Path(weights)
+        folder = project.folder if isinstance(project, Project) else project
+        models = None if folder is None else Path(folder) / "models"
+        encoder = get_encoder(encoder, weights=run(fetch(encoder, given, models), report))
     if project is None:
         return run(job(slide, grid, encoder), report)
     with _at(project) as opened:

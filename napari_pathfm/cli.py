@@ -18,7 +18,7 @@ import typer
 from . import api, terminal
 from .cli_models import app as models_app
 from .cli_slide import app as slide_app
-from .core.jobs import Progress
+from .core.jobs import Progress, run
 from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
@@ -158,10 +158,12 @@ def embed(
 ) -> None:
     """Embed the tissue tiles of a slide; a run that was stopped goes on from there."""
     from .models.catalog import get_encoder
+    from .models.fetch import fetch
 
     folder = project or _default_project(slide)
     with _with_mpp(slide, mpp, folder) as opened, reporting("Embedding") as report:
-        network = get_encoder(encoder, weights=weights)
+        file = run(fetch(encoder, weights, folder / "models"), report)
+        network = get_encoder(encoder, weights=file)
         spec = network.spec
         report(Progress(0, 0, "Finding tissue"))
         found = api.tissue(opened)

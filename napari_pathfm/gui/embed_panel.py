@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtWidgets import (
@@ -19,9 +20,10 @@ from ..core.slide import Slide
 from ..models import catalog
 from ..models.base import Encoder, EncoderSpec, ModelError
 from ..models.check import Check, Memory, check
+from ..models.fetch import fetch, in_project
 from ..session import Session
 from . import notify
-from .embedding import embed_job, fetch
+from .embedding import embed_job
 from .encoder_picker import EncoderPicker, look
 from .follow import follow
 from .licence_question import LicenceQuestion
@@ -96,9 +98,9 @@ class EmbedPanel(QWidget):
         entry = self._entries.get(name)
         if self.blocked():
             return
-        if entry is None or (name, self._weights) in self._loaded:
+        if entry is None or (name, self._file()) in self._loaded:
             self._start()
-        elif stopped := check(entry, self._weights, ENOUGH).obstacles:
+        elif stopped := check(entry, self._file(), ENOUGH).obstacles:
             why = " ".join(map(str, stopped))
             notify.fail("Embedding", ModelError(f"{name} cannot be used yet. {why}"))
         else:
@@ -112,9 +114,9 @@ class EmbedPanel(QWidget):
         self.embed_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
         self.state.setText("")
-        name, weights = self.encoder.name, self._weights
-        load, get = self._encoder(name, weights), fetch(name, weights)
-        job = embed_job(slide, grid, self._session.project, load, get)
+        name = self.encoder.name
+        weights = fetch(name, self._file())
+        job = embed_job(slide, grid, self._session.project, partial(self._load, name), weights)
         self._runner.start(job, "Embedding", self._take, slot=SLOT)
 
     def _look(self) -> None:
@@ -135,15 +137,19 @@ class EmbedPanel(QWidget):
         """Return what loads an encoder: the one in memory, from the file chosen for it if any."""
         files = [file for known, file in self._loaded if known == name]
         chosen = self._weights if name == self.encoder.name else None
-        return self._encoder(name, files[-1] if files else chosen)
+        return partial(self._load, name, files[-1] if files else chosen)
 
-    def _encoder(self, name: str, weights: Path | None) -> Callable[[], Encoder]:
-        def load() -> Encoder:
-            if (name, weights) not in self._loaded:
-                self._loaded[name, weights] = catalog.get_encoder(name, weights=weights)
-            return self._loaded[name, weights]
+    def _load(self, name: str, weights: Path | None) -> Encoder:
+        if (name, weights) not in self._loaded:
+            self._loaded[name, weights] = catalog.get_encoder(name, weights=weights)
+        return self._loaded[name, weights]
 
-        return load
+    def _file(self) -> Path | None:
+        """Weights that the user gave, or that lie in the project."""
+        project = self._session.project
+        if self._weights is not None or project is None:
+            return self._weights
+        return in_project(project.models, self.encoder.name)
 
     def _take(self, embeddings: Embeddings) -> None:
         grid = self._session.grid
@@ -165,8 +171,8 @@ class EmbedPanel(QWidget):
             self.facts.setText("from a plugin")
             return
         found = self._checks.get(entry.spec.name)
-        if self._weights is not None:
-            found = check(entry, self._weights, ENOUGH)
+        if (file := self._file()) is not None:
+            found = check(entry, file, ENOUGH)
         self.facts.setText(describe(entry.spec, found))
 
     def _choose_weights(self) -> None:
