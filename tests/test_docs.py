@@ -49,6 +49,26 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
     assert not missing
 
 
+def test_the_readme_names_every_model_where_it_belongs() -> None:
+    from napari_pathfm.models.catalog import entries
+
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    named = {
+        name: ("terms" in weights, "a file that" in weights, "with text" in weights)
+        for weights, models in rows
+        if re.match(r"in the box|download|a file|\*\*with", weights)
+        for name in re.findall(r"`([^` ]+)`", models)
+    }
+    known = entries()
+    for name, (terms, file, text) in named.items():
+        spec = known[name].spec
+        assert spec.status == ("gated" if terms else "closed" if file else "open"), name
+        assert getattr(spec, "text", False) == text, name
+    kinds = ("encoder", "slide")
+    usable = {n for n, e in known.items() if e.spec.kind in kinds and e.loader}
+    assert usable <= set(named)
+
+
 def test_the_models_of_the_page_on_own_models_work(tmp_path: Path) -> None:
     import numpy as np
 
