@@ -1,4 +1,4 @@
-"""Commands of whole slides: ``pathfm slide train|predict``."""
+"""Commands of whole slides: ``pathfm slide train|predict|embed``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 ProjectFolder = Annotated[Path, typer.Option("--project", help="Project folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Attention = Annotated[
+    Path | None,
+    typer.Option(help="Folder for a CSV file a slide with how much each tile counted."),
+]
 
 
 class HeadName(StrEnum):
@@ -34,7 +38,7 @@ class HeadName(StrEnum):
 
 @app.callback()
 def slide() -> None:
-    """Learn from labels of whole slides, and predict them."""
+    """Learn from labels of whole slides, predict them, embed slides."""
 
 
 @app.command()
@@ -104,10 +108,7 @@ def predict(
     slide: Annotated[
         list[str] | None, typer.Option(help="Name of a slide; all that are embedded if absent.")
     ] = None,
-    attention: Annotated[
-        Path | None,
-        typer.Option(help="Write here, for each slide, how much each tile counted, as CSV."),
-    ] = None,
+    attention: Attention = None,
     as_json: Json = False,
 ) -> None:
     """Predict the labels of slides with a model that was trained on others."""
@@ -155,6 +156,64 @@ def predict(
     ]
     facts = {"model": name, "slides": rows, "left_out": left_out}
     answer(facts, "\n".join(lines) or "No slide was predicted.", as_json)
+
+
+@app.command()
+@command
+def embed(
+    project: ProjectFolder,
+    model: Annotated[str, typer.Option(help="Model of slides; see “pathfm models”.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File .npz with the slides' ids and vectors.")
+    ],
+    encoder: Annotated[
+        str, typer.Option(help="Encoder of the tiles, for a model that takes any.")
+    ] = "efficientnet-lite0",
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint on this computer instead of a download.")
+    ] = None,
+    attention: Attention = None,
+    as_json: Json = False,
+) -> None:
+    """Turn the embedded tiles of each slide of a project into one vector."""
+    import numpy as np
+
+    from .analysis.slide_attention import embed_slide
+    from .core.jobs import Progress
+    from .io.atomic import replacing
+    from .io.project import Project
+    from .models.catalog import get_slide_model
+
+    made: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    with Project.open(project, read_only=True) as opened, reporting("Embedding") as report:
+        network = get_slide_model(model, weights=weights, report=report)
+        slides = opened.slides()
+        for number, each in enumerate(slides):
+            report(Progress(number, len(slides), f"Embedding {each.name}", "slides"))
+            try:
+                bags = _bags(opened, each, [network.spec.encoder or encoder])
+                made[each.id], scores = embed_slide(network, bags.features[0])
+            except ValueError as error:
+                left_out[each.name] = str(error)
+                continue
+            if attention is not None and scores is not None:
+                _write_attention(attention, bags, (scores,))
+    for reason in left_out.values():
+        say(reason)
+    if not made:
+        raise ValueError(f"No slide of {project} could be embedded with {model}.")
+    vectors = np.stack(list(made.values()))
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        np.savez(file, ids=np.array(list(made)), vectors=vectors)
+    facts = {
+        "model": model,
+        "output": str(output),
+        "slides": list(made),
+        "dim": int(vectors.shape[1]),
+        "left_out": left_out,
+    }
+    answer(facts, f"{len(made)} slides embedded with {model}, kept in {output}", as_json)
 
 
 def _bags(project: Project, slide: SlideRow, encoders: list[str]) -> SlideBags:

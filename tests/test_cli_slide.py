@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from napari_pathfm.__main__ import app
@@ -18,6 +19,8 @@ from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.store import FeatureStore
+from napari_pathfm.models.catalog import entries
+from napari_pathfm.models.hipt import build
 
 KEY = FeatureKey("net", "cls", "ab12", "224")
 COUNT = 16
@@ -120,3 +123,41 @@ def test_what_cannot_be_trained_on(folder: Path) -> None:
     assert (mixed.exit_code, "weights: 'ffff' here, 'ab12' there" in mixed.stderr) == (3, True)
     missing = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
     assert (missing.exit_code, "no trained model" in missing.stderr) == (4, True)
+
+
+def test_slides_become_vectors(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = build(entries()["hipt-4k"])
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save({"teacher": network.state_dict()}, folder / "hipt.pth")
+    levels = [Level((2048, 2560), 1.0, (256, 256))]
+    rng = np.random.default_rng(0)
+    known = {}
+    with Project.open(folder / "p") as project:
+        for slide, spec in (("slide0", TileSpec(256)), ("slide1", TileSpec(256, 0.25))):
+            grid = make_grid(f"id-{slide}", levels, 0.5, spec)
+            vectors = rng.normal(size=(len(grid), 384)).astype(np.float32)
+            key = FeatureKey("hipt-256", "cls", "ab", "256")
+            with FeatureStore(project.slide_store(grid.slide_id), key, grid).lock() as features:
+                features.append(np.arange(len(grid))[::-1], vectors[::-1])
+            known[slide] = vectors
+    options = ("--project", folder / "p", "--model", "hipt-4k", "--weights", folder / "hipt.pth")
+    facts = answered(
+        "slide", "embed", *options, "-o", folder / "v.npz", "--attention", folder / "a"
+    )
+    assert (facts["slides"], facts["dim"]) == (["id-slide0"], 192)
+    assert (
+        "takes tiles of 256 px at 0.5 um/px, not of 256 px at 0.25" in facts["left_out"]["slide1"]
+    )
+    assert "not been embedded with hipt-256" in facts["left_out"]["slide2"]
+    cells = torch.cartesian_prod(torch.arange(8), torch.arange(10))
+    with torch.inference_mode():
+        inputs = torch.from_numpy(known["slide0"]), cells
+        expected, weights = network(*inputs).numpy(), network.attention(*inputs).numpy()
+    with np.load(folder / "v.npz") as found:
+        assert found["ids"].tolist() == ["id-slide0"]
+        np.testing.assert_allclose(found["vectors"][0], expected, rtol=1e-4, atol=1e-4)
+    with (folder / "a" / "slide0.hipt-256.csv").open() as file:
+        values = [float(row["attention"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(values, 80 * weights, rtol=1e-3, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Which tiles decided what a model says of a slide."""
+"""What a model says of a slide, and which of its tiles decided that."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..core.embeddings import Embeddings
 from ..core.inference import queue
-from ..core.tiles import TileGrid
+from ..io.store import StoredFeatures
 from ..models.base import SlideModel
 from ..models.slide_classifier import SlideClassifier, SlideJudgement
 from .search import TileScores
@@ -45,15 +45,44 @@ def judge_slide(
     )
 
 
-def slide_model_scores(
-    model: SlideModel, grid: TileGrid, embeddings: Embeddings
-) -> TileScores | None:
-    """How much each tile counts for a model of slides; ``None`` if it cannot say."""
-    centres = grid.centers[embeddings.tiles]
-    weights = queue(model.device).call(
-        lambda: model.attention(embeddings.vectors, centres, grid.side)
-    )
-    return None if weights is None else scores(embeddings.tiles, weights, model.spec.name)
+def embed_slide(
+    model: SlideModel, features: StoredFeatures
+) -> tuple[NDArray[np.float32], TileScores | None]:
+    """Embed a slide with a model of slides.
+
+    Parameters
+    ----------
+    model : SlideModel
+    features : StoredFeatures
+        Of the encoder that the model wants, complete.
+
+    Returns
+    -------
+    ndarray
+        ``(dim,)`` float32.
+    TileScores or None
+        How much each tile counted (see :func:`scores`); ``None`` if the model cannot say.
+
+    Raises
+    ------
+    ValueError
+        They are of another encoder, or of tiles of another size than the model wants.
+    """
+    grid, embeddings, spec = features.grid(), features.read().in_grid_order(), model.spec
+    if spec.encoder not in ("", features.key.encoder):
+        raise ValueError(f"{spec.name} takes embeddings of {spec.encoder}: make those first.")
+    if spec.tile_px and (grid.spec.tile_px, grid.spec.mpp) != (spec.tile_px, spec.mpp):
+        raise ValueError(
+            f"{spec.name} takes tiles of {spec.tile_px} px at {spec.mpp} um/px, not of "
+            f"{grid.spec.tile_px} px at {grid.spec.mpp} um/px. Embed the slide so."
+        )
+    of_slide = embeddings.vectors, grid.centers[embeddings.tiles], grid.side
+    inference = queue(model.device)
+    vector = inference.call(lambda: model.embed_slide(*of_slide))
+    weights = inference.call(lambda: model.attention(*of_slide))
+    if weights is None:
+        return vector, None
+    return vector, scores(embeddings.tiles, weights, f"attention, {spec.name}")
 
 
 def scores(
