@@ -64,11 +64,18 @@ def train(
 ) -> None:
     """Train a head on slides that are embedded and labelled; patients are never split up."""
     from .analysis.slide_bags import check_alike, find_slide, read_labels
-    from .analysis.train_slides import LabelledSlide, Training, save_classifier, train_slides
+    from .analysis.train_slides import (
+        LabelledSlide,
+        Training,
+        new_model_file,
+        save_classifier,
+        train_slides,
+    )
     from .core.jobs import run
     from .io.project import Project
 
     encoders = encoder or ["efficientnet-lite0"]
+    path = new_model_file(project / "models", name)
     rows = read_labels(labels, column)
     with Project.open(project, read_only=True) as opened:
         known = opened.slides()
@@ -85,7 +92,7 @@ def train(
     training = Training(head=head.value, epochs=epochs, split=split, seed=seed)
     with reporting("Training") as report:
         model = run(train_slides(slides, bags[0][1].sources, training), report)
-    path = save_classifier(model, project / "models", name)
+    save_classifier(model, path)
     card = model.card
     facts = {
         "model": str(path),

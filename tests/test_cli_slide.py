@@ -14,12 +14,14 @@ import torch
 from typer.testing import CliRunner, Result
 
 from napari_pathfm.__main__ import app
+from napari_pathfm.cli_slide import HeadName
 from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.store import FeatureStore
 from napari_pathfm.models.catalog import entries
+from napari_pathfm.models.heads import HEADS
 from napari_pathfm.models.hipt import build
 
 KEY = FeatureKey("net", "cls", "ab12", "224")
@@ -89,6 +91,8 @@ def test_train_then_predict(folder: Path) -> None:
     assert facts["metrics"]["test"]["slides"] == 4
     card = json.loads((folder / "p" / "models" / "m.json").read_text())
     assert card["metrics"] == facts["metrics"]
+    again = pathfm(*train(folder))
+    assert (again.exit_code, "a model named m" in again.stderr) == (3, True)
     patients = [{(int(s[8:]) // 4, int(s[8:]) % 2) for s in ids} for ids in card["split"].values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 8
     with Project.open(folder / "p") as project:
@@ -121,8 +125,14 @@ def test_what_cannot_be_trained_on(folder: Path) -> None:
         file.write("slide99,tumor,q\n")
     mixed = pathfm(*train(folder))
     assert (mixed.exit_code, "weights: 'ffff' here, 'ab12' there" in mixed.stderr) == (3, True)
+    two = pathfm(*train(folder), "--encoder", "other", "--head", "clam")
+    assert two.exit_code == 3
     missing = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
     assert (missing.exit_code, "no trained model" in missing.stderr) == (4, True)
+
+
+def test_every_head_can_be_named() -> None:
+    assert {name.value for name in HeadName} == set(HEADS)
 
 
 def test_slides_become_vectors(folder: Path) -> None:

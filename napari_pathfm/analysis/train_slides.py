@@ -143,27 +143,31 @@ def train_slides(
     return SlideClassifier(card, learner.network, device)
 
 
-def save_classifier(model: SlideClassifier, folder: Path, name: str) -> Path:
-    """Write ``<name>.safetensors`` and then ``<name>.json`` into a folder; return the latter.
+def new_model_file(folder: Path, name: str) -> Path:
+    """Return the file ``<name>.json`` of a model that is to be made in a folder.
 
     Raises
     ------
     ValueError
         There is a model of that name already, or it is no name of a file.
     """
-    from safetensors.torch import save_file
-
     card = folder / f"{name}.json"
-    if card.name != f"{name}.json" or card.parent != folder or not name or "/" in name:
+    if not name.strip() or card.parent != folder:
         raise ValueError(f"{name!r} is no name of a file. Choose another name.")
     if card.exists():
         raise ValueError(f"There is a model named {name} in {folder}. Choose another name.")
+    return card
+
+
+def save_classifier(model: SlideClassifier, card: Path) -> None:
+    """Write the weights, ``<name>.safetensors``, and then what is known of them."""
+    from safetensors.torch import save_file
+
     state = {key: value.cpu().contiguous() for key, value in model.network.state_dict().items()}
     with replacing(card.with_suffix(".safetensors")) as temporary:
         save_file(state, temporary)
     with replacing(card) as temporary:
         temporary.write_text(model.card.to_json(), "utf-8")
-    return card
 
 
 def split_by_patient(

@@ -18,6 +18,7 @@ from napari_pathfm.analysis.train_slides import (
     Bags,
     LabelledSlide,
     Training,
+    new_model_file,
     save_classifier,
     split_by_patient,
     train_slides,
@@ -134,7 +135,8 @@ QUICK = Training(hidden=16, epochs=3, split=(0.6, 0.2, 0.2))
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     known = [slide(number) for number in range(20)]
     model = run(train_slides(known, [SOURCE], QUICK, "cpu"))
-    path = save_classifier(model, tmp_path, "mine")
+    path = new_model_file(tmp_path, "mine")
+    save_classifier(model, path)
     loaded = load_classifier(path, "cpu")
     assert loaded.card.to_json() == model.card.to_json()
     bags = slide(7).read()
@@ -142,9 +144,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     again = run(train_slides(known[::-1], [SOURCE], QUICK, "cpu"))
     assert again.card.split == model.card.split
     with pytest.raises(ValueError, match="a model named mine"):
-        save_classifier(model, tmp_path, "mine")
-    with pytest.raises(ValueError, match="no name of a file"):
-        save_classifier(model, tmp_path, "../mine")
+        new_model_file(tmp_path, "mine")
+    for name in ("../mine", "a/b", "", " "):
+        with pytest.raises(ValueError, match="no name of a file"):
+            new_model_file(tmp_path, name)
     with pytest.raises(ValueError, match="takes vectors of"):
         loaded.judge([bags[0][:, 1:]])
     with pytest.raises(ModelError, match="no trained model"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,6 +144,37 @@ def test_code_runs_after_the_yes_only(
     with pytest.raises(ModelError, match="at revision"):
         load(titan, repository, "cpu")
     assert not trace.exists()
+
+
+def test_of_the_hub_the_allowed_commit_runs_and_no_other(
+    titan: CatalogEntry,
+    repository: Path,
+    tmp_path: Path,
+    trace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the hub's client keeps what it has fetched: here two commits, the newer one is main."""
+    hub = tmp_path / "hub" / "models--MahmoodLab--TITAN"
+    for commit in (HASH, OTHER):
+        shutil.copytree(repository, hub / "snapshots" / commit)
+        code = CODE.format(trace=str(trace)).replace('"ran"', repr(commit))
+        (hub / "snapshots" / commit / "tiny.py").write_text(code)
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text(OTHER)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.parent))
+    with pytest.raises(ModelError, match="code of its authors from MahmoodLab/TITAN"):
+        load(titan, None, "cpu")
+    assert not trace.exists()
+    allow("titan", "MahmoodLab/TITAN", HASH)
+    model = load(titan, None, "cpu")
+    assert trace.read_text() == HASH
+    assert model.embed_slide(np.ones((2, 4), np.float32), np.ones((2, 2)), 1.0).shape == (3,)
+    allow("titan", "MahmoodLab/TITAN", OTHER)
+    load(titan, None, "cpu")
+    assert trace.read_text() == OTHER
+    allow("titan", "MahmoodLab/TITAN", "f" * 40)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(titan, None, "cpu")
 
 
 def test_code_of_a_third_party_is_not_run(
