@@ -29,6 +29,7 @@ from ..io.reader import SlideReader
 from ..models import catalog
 from ..models.base import Encoder
 from ..session import Session
+from .attention_box import AttentionBox
 from .follow import follow
 from .gallery import Gallery
 from .label_box import LabelBox
@@ -104,6 +105,7 @@ class ExplorePanel(QWidget):
         self.similar_button = QPushButton("Find similar tiles")
         self.forget_button = QPushButton("Clear")
         self.text = TextBox()
+        self.attention = AttentionBox(session, runner, self)
         self.hits = QLabel()
         self.gallery = Gallery(session, runner)
         self.labels = LabelBox(session)
@@ -168,6 +170,11 @@ class ExplorePanel(QWidget):
         load = self._loader(embeddings.key.encoder)
         job = text_job(slide, grid, embeddings, text, load, session.project)
         self._start("search", job, f"Searching for “{text}”", take)
+
+    def show_attention(self, scores: TileScores) -> None:
+        """Show the tiles that counted most for what a model says of the slide."""
+        self._show_hits(scores, scores.best(HITS))
+        self.hits.setText("Tiles that counted most; 1 is what a tile counts in the mean:")
 
     def clear_scores(self) -> None:
         """Take the heatmap and the gallery away."""
@@ -241,6 +248,7 @@ class ExplorePanel(QWidget):
         self.similar_button.clicked.connect(self.find_similar)
         self.forget_button.clicked.connect(self.clear_scores)
         self.text.asked.connect(self.find_text)
+        self.attention.found.connect(self.show_attention)
 
     def _lay_out(self) -> None:
         self.clusters.setRange(2, 20)
@@ -257,7 +265,7 @@ class ExplorePanel(QWidget):
         column.addWidget(_group("Clusters", (self.clusters, self.cluster_button)))
         column.addWidget(_group("Selection", (self.lasso_button, self.clear_button), self.selected))
         buttons = (self.similar_button, self.forget_button)
-        similar = _group("Similar", buttons, self.text, self.hits, self.gallery)
+        similar = _group("Similar", buttons, self.text, self.attention, self.hits, self.gallery)
         column.addWidget(similar)
         column.addWidget(_group("Label", (self.labels,)))
         column.addStretch(1)
