@@ -19,7 +19,7 @@ from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.project import Project
-from napari_pathfm.io.store import FeatureStore
+from napari_pathfm.io.store import FeatureStore, stored_features
 from napari_pathfm.models.catalog import entries
 from napari_pathfm.models.heads import HEADS
 from napari_pathfm.models.hipt import build
@@ -129,6 +129,19 @@ def test_what_cannot_be_trained_on(folder: Path) -> None:
     assert two.exit_code == 3
     missing = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
     assert (missing.exit_code, "no trained model" in missing.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["mean", "max"])
+def test_pooled_slides(folder: Path, name: str) -> None:
+    options = ("--project", folder / "p", "--model", name, "--encoder", "net")
+    facts = answered("slide", "embed", *options, "-o", folder / "v.npz")
+    assert (len(facts["slides"]), facts["dim"], facts["left_out"]) == (COUNT, 8, {})
+    with Project.open(folder / "p") as project, np.load(folder / "v.npz") as found:
+        for slide, vector in zip(found["ids"], found["vectors"], strict=True):
+            (features,) = stored_features(project.slide_store(str(slide)))
+            np.testing.assert_allclose(vector, getattr(features.read().vectors, name)(0), rtol=1e-5)
+    absent = pathfm("slide", "embed", *options[:-1], "other", "-o", folder / "w.npz")
+    assert (absent.exit_code, (folder / "w.npz").exists()) == (3, False)
 
 
 def test_every_head_can_be_named() -> None:

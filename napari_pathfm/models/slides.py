@@ -68,13 +68,13 @@ class Pooling:
         return None
 
 
-def mean() -> Pooling:
-    """Mean of each feature over the tiles."""
+def mean(report: Callable[[Progress], None] | None = None) -> Pooling:
+    """Mean of each feature over the tiles; there is nothing to report."""
     return Pooling("mean", lambda vectors: vectors.mean(0, dtype=np.float64))
 
 
-def maximum() -> Pooling:
-    """Largest value of each feature over the tiles."""
+def maximum(report: Callable[[Progress], None] | None = None) -> Pooling:
+    """Largest value of each feature over the tiles; there is nothing to report."""
     return Pooling("max", lambda vectors: vectors.max(0))
 
 

@@ -78,7 +78,8 @@ def test_loss_of_clam(bag: Tensor) -> None:
     head = Clam([12], classes=3, hidden=16).eval()
     verdict = head([bag])
     tiles = head.pool(bag)[0]
-    ranked = sorted(range(37), key=lambda tile: -float(verdict.attention[0][tile]))
+    attention = verdict.attention[0].tolist()
+    ranked = sorted(range(37), key=lambda tile: -attention[tile])
     examples = [(tile, 1) for tile in ranked[:8]] + [(tile, 0) for tile in ranked[-8:]]
     losses = []
     for tile, truth in examples:

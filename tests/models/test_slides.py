@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_pathfm.core.registry import RegistryError, resolve
-from napari_pathfm.models.base import SlideModel
+from napari_pathfm.core.registry import resolve
+from napari_pathfm.models.base import ModelError, SlideModel
 from napari_pathfm.models.catalog import encoders, entries, get_slide_model, slide_models
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
@@ -39,5 +39,5 @@ def test_catalogue_entries_are_where_they_belong() -> None:
     for name, entry in entries().items():
         assert (name in slide_models().names()) == (entry.spec.kind == "slide")
         assert not (entry.spec.kind == "slide" and name in encoders().names())
-    with pytest.raises(RegistryError, match="no slide model named 'uni'"):
+    with pytest.raises(ModelError, match="uni is an encoder, no slide model"):
         get_slide_model("uni")
