@@ -26,9 +26,12 @@ def describe(spec: EncoderSpec, found: Check | None) -> str:
     ]
     if not spec.commercial:
         lines.append("<b>not for commercial use</b>")
+    said = ""
     if found is not None:
         lines += _here(found)
-    if spec.gate and (found is None or found.on_disk is None):
+        said = "" if found.on_disk is None else spec.gate
+        said += "".join(map(str, found.obstacles))
+    if spec.gate and spec.gate not in said:
         lines.append(f"before a download: {_rich(spec.gate)}")
     return "<br>".join(lines)
 
