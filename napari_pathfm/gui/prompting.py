@@ -18,6 +18,7 @@ from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models import catalog
 from ..models.base import Segmenter
+from ..models.fetch import in_project
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
@@ -61,7 +62,7 @@ class Prompting(QObject):
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
         self.name = catalog.DEFAULT_SEGMENTER
-        self.weights: Path | None = None
+        self._given: Path | None = None
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
             KeyCode.KeyP: self.point_mode,
@@ -79,9 +80,17 @@ class Prompting(QObject):
 
     # -- what the user does -------------------------------------------------------------------
 
+    @property
+    def weights(self) -> Path | None:
+        """Weights that the user gave, or that lie in the project, if any."""
+        project = self._session.project
+        if self._given is not None or project is None:
+            return self._given
+        return in_project(project.models, self.name)
+
     def set_segmenter(self, name: str, weights: Path | None = None) -> None:
         """Choose a segmenter, and answer the prompts that are there with it."""
-        self.name, self.weights = name, weights
+        self.name, self._given = name, weights
         self.changed.emit()
         if self._prompts():
             self.segment()

@@ -125,6 +125,13 @@ def test_missing_and_wrong_weights(
     prompting.set_segmenter("litemedsam", weights)
     prompting.box_mode()
     window.heard("litemedsam", "garbage.pth")
+    window.rest()
+    kept = window.session.project.models / "litemedsam.pth"
+    kept.write_bytes(b"neither")
+    prompting.set_segmenter("litemedsam")
+    window.heard("litemedsam", str(kept))
+    window.rest()
+    kept.unlink()
     prompting.set_segmenter("litemedsam")
 
 
