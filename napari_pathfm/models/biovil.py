@@ -20,7 +20,7 @@ from ..core.jobs import Progress
 from .base import ModelError
 from .bert import build_bert, read_out
 from .checkpoint import load_into, read_state
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 from .tokenizer import Tokenizer, find_beside
 from .weights import WeightsSource
@@ -29,22 +29,6 @@ if TYPE_CHECKING:
     from .catalog import CatalogEntry
 
 TEXT_TOKENS = 512
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-
-    def with_texts(entry: CatalogEntry, meta: bool = False) -> nn.Module:
-        network = build(entry, meta)
-        network.texts = Texts(entry, weights, report)  # type: ignore[assignment]
-        return network
-
-    return load_encoder(entry, with_texts, weights, device, report, _without_what_is_unused)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
@@ -70,7 +54,7 @@ def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
     return network.eval()
 
 
-def _without_what_is_unused(state: State) -> State:
+def _without_what_is_unused(state: State, _entry: CatalogEntry) -> State:
     """Leave out ImageNet's classifier and the comparison with an earlier image."""
     unused = ("encoder.encoder.fc.", "encoder.vit_pooler.")
     return {key: value for key, value in state.items() if not key.startswith(unused)}
@@ -232,3 +216,10 @@ class Texts:
             )
         load_into(network, state, self._file, self._name)
         return network
+
+
+def _prepare(network: Any, entry: CatalogEntry, weights: Path | None, report: Any) -> None:
+    network.texts = Texts(entry, weights, report)
+
+
+load = loader(build, _without_what_is_unused, _prepare)

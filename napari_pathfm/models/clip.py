@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import Progress
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 
 if TYPE_CHECKING:
     import torch
 
     from .catalog import CatalogEntry
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-    return load_encoder(entry, build, weights, device, report, _without_counters)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -72,7 +59,7 @@ def _tokenizer() -> Any:
     return SimpleTokenizer()
 
 
-def _without_counters(state: State) -> State:
+def _without_counters(state: State, _entry: CatalogEntry) -> State:
     # Older versions of the library saved the numbers of positions beside the weights.
     return {name: value for name, value in state.items() if not name.endswith("position_ids")}
 
@@ -111,3 +98,6 @@ def _network() -> Any:
             return projected
 
     return CLIPModel
+
+
+load = loader(build, _without_counters)

@@ -9,7 +9,6 @@ names of the published files.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,33 +16,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core.jobs import Progress
 from .conch_text import TextTower
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from .catalog import CatalogEntry
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-
-    def with_tokenizer(entry: CatalogEntry, meta: bool = False) -> nn.Module:
-        network = build(entry, meta)
-        if isinstance(network, Conch):
-            # One place of the context is for the class token.
-            length = len(network.text.positional_embedding) - 1
-            network.tokenizer = Tokenizer(entry, weights, length, "<pad>")
-        return network
-
-    return load_encoder(entry, with_tokenizer, weights, device, report, rename)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
@@ -256,3 +235,13 @@ def _trunk(image_px: int, width: int, depth: int, heads: int, **facts: Any) -> A
         dynamic_img_size=True,
         **facts,
     )
+
+
+def _prepare(network: Any, entry: CatalogEntry, weights: Path | None, _report: Any) -> None:
+    if isinstance(network, Conch):
+        # One place of the context is for the class token.
+        length = len(network.text.positional_embedding) - 1
+        network.tokenizer = Tokenizer(entry, weights, length, "<pad>")
+
+
+load = loader(build, lambda state, _: rename(state), _prepare)

@@ -8,28 +8,15 @@ that of Xiao et al., "Early convolutions help transformers see better", NeurIPS 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import Progress
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 
 if TYPE_CHECKING:
     import torch
 
     from .catalog import CatalogEntry
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-    return load_encoder(entry, build, weights, device, report, rename)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -91,3 +78,6 @@ def rename(state: State) -> State:
 
 def _one_on(match: re.Match[str]) -> str:
     return f"layers.{int(match[1]) + 1}.downsample"
+
+
+load = loader(build, lambda state, _: rename(state))

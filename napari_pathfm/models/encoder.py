@@ -38,52 +38,86 @@ class Build(Protocol):
         """Build it on the processor, or on the meta device: shapes without memory."""
 
 
-def load_encoder(
-    entry: CatalogEntry,
-    build: Build,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-    rename: Callable[[State], State] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue.
+class Rename(Protocol):
+    """Turns the names of a checkpoint's parameters into the network's."""
 
-    Parameters
-    ----------
-    entry : CatalogEntry
-    build : callable
-        Its way of building networks.
-    weights : Path, optional
-        A file, or a folder that may hold it (see :func:`napari_pathfm.models.weights.locate`).
-    device : str, optional
-        "cpu", "cuda:0", "mps"; the best one if absent.
-    report : callable, optional
-        Is told how far a download is.
-    rename : callable, optional
-        Turns the names of the checkpoint's parameters into the network's.
+    def __call__(self, state: State, entry: CatalogEntry, /) -> State:
+        """Rename them."""
 
-    Raises
-    ------
-    ModelError
-        No weights, wrong weights, or a network that is not what the catalogue says.
-    """
-    import torch
 
-    spec = entry.encoder
-    path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
-    state = read_state(path)
-    if entry.keys:
-        state = MAPPINGS[entry.keys](state)
-    if rename is not None:
-        state = rename(state)
-    network = build(entry, meta=True)
-    if any(buffer.is_meta for _, buffer in _transient_buffers(network)):
-        network = build(entry)  # calculated, not loaded: they need a real device
-    load_into(network, state, path, spec.name)
-    if not spec.prefix_tokens:
-        fold_batch_norms(network, torch.zeros(1, 3, spec.input_px, spec.input_px))
-    kind = NetworkTextEncoder if spec.text else NetworkEncoder
-    return kind(spec, network, file_hash(path), device or default_device())
+class Prepare(Protocol):
+    """Gives a network what it needs besides its weights: tokenisers, in other files."""
+
+    def __call__(
+        self,
+        network: Any,
+        entry: CatalogEntry,
+        weights: Path | None,
+        report: Callable[[Progress], None] | None,
+        /,
+    ) -> None:
+        """Prepare it."""
+
+
+class Load(Protocol):
+    """Loads an encoder of the catalogue."""
+
+    def __call__(
+        self,
+        entry: CatalogEntry,
+        weights: Path | None = None,
+        device: str | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> NetworkEncoder:
+        """Load it.
+
+        Parameters
+        ----------
+        entry : CatalogEntry
+        weights : Path, optional
+            A file, or a folder that may hold it (see :func:`napari_pathfm.models.weights.locate`).
+        device : str, optional
+            "cpu", "cuda:0", "mps"; the best one if absent.
+        report : callable, optional
+            Is told how far a download is.
+
+        Raises
+        ------
+        ModelError
+            No weights, wrong weights, or a network that is not what the catalogue says.
+        """
+
+
+def loader(build: Build, rename: Rename | None = None, prepare: Prepare | None = None) -> Load:
+    """Make a way of loading of what is special in it."""
+
+    def load(
+        entry: CatalogEntry,
+        weights: Path | None = None,
+        device: str | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> NetworkEncoder:
+        import torch
+
+        spec = entry.encoder
+        path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
+        state = read_state(path)
+        if entry.keys:
+            state = MAPPINGS[entry.keys](state)
+        if rename is not None:
+            state = rename(state, entry)
+        network = build(entry, meta=True)
+        if any(buffer.is_meta for _, buffer in _transient_buffers(network)):
+            network = build(entry)  # calculated, not loaded: they need a real device
+        load_into(network, state, path, spec.name)
+        if not spec.prefix_tokens:
+            fold_batch_norms(network, torch.zeros(1, 3, spec.input_px, spec.input_px))
+        if prepare is not None:
+            prepare(network, entry, weights, report)
+        kind = NetworkTextEncoder if spec.text else NetworkEncoder
+        return kind(spec, network, file_hash(path), device or default_device())
+
+    return load
 
 
 def check_facts(network: Any, entry: CatalogEntry, library: str) -> None:

@@ -7,7 +7,6 @@ projection. Parameters have the names of the published file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core.jobs import Progress
 from .bert import build_bert, read_out
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 from .tokenizer import Tokenizer
 
@@ -25,24 +23,6 @@ if TYPE_CHECKING:
     from .catalog import CatalogEntry
 
 TEXT_TOKENS = 256
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-
-    def with_tokenizer(entry: CatalogEntry, meta: bool = False) -> nn.Module:
-        network = build(entry, meta)
-        network.tokenizer = Tokenizer(  # type: ignore[assignment]
-            entry, weights, TEXT_TOKENS, "[PAD]", to_longest=True
-        )
-        return network
-
-    return load_encoder(entry, with_tokenizer, weights, device, report, _without_counters)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
@@ -67,7 +47,7 @@ def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
     return network.eval()
 
 
-def _without_counters(state: State) -> State:
+def _without_counters(state: State, _entry: CatalogEntry) -> State:
     # Older versions of transformers saved the numbers of positions beside the weights.
     return {key: value for key, value in state.items() if not key.endswith("position_ids")}
 
@@ -111,3 +91,10 @@ class Keep(nn.Module):
         _, pooled = read_out(self.text, *self.tokenizer(texts))
         vectors: torch.Tensor = pooled
         return vectors
+
+
+def _prepare(network: Any, entry: CatalogEntry, weights: Path | None, _report: Any) -> None:
+    network.tokenizer = Tokenizer(entry, weights, TEXT_TOKENS, "[PAD]", to_longest=True)
+
+
+load = loader(build, _without_counters, _prepare)

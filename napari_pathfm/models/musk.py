@@ -17,10 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core.jobs import Progress
 from .base import ModelError
 from .checkpoint import first_line
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .tokenizer import find_tokenizer
 
 if TYPE_CHECKING:
@@ -31,22 +30,6 @@ START, PAD, END, UNKNOWN = 0, 1, 2, 3
 TEXT_TOKENS = 100
 UNUSED_POSITIONS = 2
 """Rows of the position embeddings that are skipped, a habit of fairseq."""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-
-    def with_tokenizer(entry: CatalogEntry, meta: bool = False) -> nn.Module:
-        network = build(entry, meta)
-        network.pieces = Pieces(entry, weights)  # type: ignore[assignment]
-        return network
-
-    return load_encoder(entry, with_tokenizer, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> nn.Module:
@@ -261,3 +244,10 @@ class FeedForward(nn.Module):
 def both(make: Callable[[], nn.Module]) -> nn.ModuleDict:
     """Make a part twice: one for images, one for texts."""
     return nn.ModuleDict({IMAGE: make(), TEXT: make()})
+
+
+def _prepare(network: Any, entry: CatalogEntry, weights: Path | None, _report: Any) -> None:
+    network.pieces = Pieces(entry, weights)
+
+
+load = loader(build, prepare=_prepare)

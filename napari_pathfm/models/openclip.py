@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import Progress
 from .base import ModelError
 from .clip import tokenize
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 
 if TYPE_CHECKING:
     import torch
 
     from .catalog import CatalogEntry
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-    return load_encoder(entry, build, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -106,3 +93,6 @@ def _network() -> Any:
             return encoded
 
     return TextClip
+
+
+load = loader(build)

@@ -122,7 +122,7 @@ def load(
     weights : Path, optional
         A copy of its repository, or a folder that holds one as ``<name>``.
     device, report
-        See :func:`napari_pathfm.models.encoder.load_encoder`.
+        See :func:`napari_pathfm.models.encoder.Load`.
 
     Raises
     ------

@@ -159,7 +159,7 @@ def load_slide_model(
 ) -> NetworkSlideModel:
     """Load a model of slides of the catalogue.
 
-    Parameters and errors are those of :func:`napari_pathfm.models.encoder.load_encoder`.
+    Parameters and errors are those of :func:`napari_pathfm.models.encoder.Load`.
     """
     spec = slide_spec(entry)
     path = find_weights(spec.name, entry.weights, weights, spec.gate, report)

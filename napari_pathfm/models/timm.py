@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import Progress
 from ..core.registry import resolve
 from .base import ModelError
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 
 if TYPE_CHECKING:
     import torch
@@ -18,16 +15,6 @@ if TYPE_CHECKING:
 
 LAYERS = {"SwiGLUPacked": "timm.layers:SwiGLUPacked", "SiLU": "torch.nn:SiLU"}
 """What ``mlp_layer`` and ``act_layer`` of an entry may name."""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-    return load_encoder(entry, build, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -73,3 +60,6 @@ def _layer(entry: CatalogEntry, name: Any) -> Any:
             f"{', '.join(LAYERS)}. Correct the entry."
         )
     return resolve(LAYERS[name])
+
+
+load = loader(build)

@@ -7,13 +7,10 @@ with weights is run.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.jobs import Progress
 from .base import ModelError
-from .encoder import NetworkEncoder, check_facts, load_encoder
+from .encoder import check_facts, loader
 from .keys import State
 
 if TYPE_CHECKING:
@@ -34,20 +31,6 @@ _NEW_NAMES = (
 )
 """Parts of parameters' names up to version 4 of the library, which published files have, and
 today's. (``encoder.layer.`` has become ``layers.`` in some networks and has stayed in others.)"""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkEncoder:
-    """Load an encoder of the catalogue; see :func:`napari_pathfm.models.encoder.load_encoder`."""
-
-    def rename(state: State) -> State:
-        return fit(state, build(entry, meta=True).state_dict())
-
-    return load_encoder(entry, build, weights, device, report, rename)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> torch.nn.Module:
@@ -180,3 +163,10 @@ def _resampled(positions: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         positions.float(), [ours, ours], num_prefix_tokens=1
     )
     return resampled
+
+
+def _rename(state: State, entry: CatalogEntry) -> State:
+    return fit(state, build(entry, meta=True).state_dict())
+
+
+load = loader(build, _rename)
