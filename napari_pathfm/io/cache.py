@@ -38,8 +38,11 @@ class SegmentCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, key: Hashable, decode: Callable[[], RGB]) -> RGB:
+    def get(self, key: Hashable, decode: Callable[[], RGB], once: bool = False) -> RGB:
         """Return the segment of `key`, from `decode` if it is not kept; read-only.
+
+        One that is only wanted `once`, as a step to another, is the first to go: else the
+        thousands that a coarse level is made of would push out what has been made of them.
 
         Whatever `decode` raises goes to everybody who waits for this segment and is not kept, so
         the next one tries again. `decode` may itself call `get` for other segments.
@@ -47,7 +50,8 @@ class SegmentCache:
         with self._lock:
             segment = self._kept.get(key)
             if segment is not None:
-                self._kept.move_to_end(key)
+                if not once:
+                    self._kept.move_to_end(key)
                 return segment
             coming = self._coming.get(key)
             if coming is None:
@@ -64,7 +68,7 @@ class SegmentCache:
         segment.setflags(write=False)  # many share it
         with self._lock:
             del self._coming[key]
-            self._keep(key, segment)
+            self._keep(key, segment, once)
         mine.set_result(segment)
         return segment
 
@@ -92,10 +96,12 @@ class SegmentCache:
             self._kept.clear()
             self._bytes = 0
 
-    def _keep(self, key: Hashable, segment: RGB) -> None:
+    def _keep(self, key: Hashable, segment: RGB, once: bool) -> None:
         if segment.nbytes > self.max_bytes:
             return
         self._kept[key] = segment
+        if once:
+            self._kept.move_to_end(key, last=False)
         self._bytes += segment.nbytes
         while self._bytes > self.max_bytes:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes

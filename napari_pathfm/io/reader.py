@@ -251,7 +251,7 @@ class _Source:
 
     def __init__(self, path: Path, backend: Backend, cache: SegmentCache) -> None:
         self.path, self.id = path, fingerprint(backend.content)
-        self.backend = PyramidBackend(backend, self.segment)
+        self.backend = PyramidBackend(backend, partial(self.segment, once=True))
         self.damage: dict[tuple[int, int, int], str] = {}
         self._cache = cache
         self._key = (self.id, backend.name)
@@ -270,11 +270,13 @@ class _Source:
         if last:
             self.backend.close()
 
-    def segment(self, level: int, row: int, col: int, stop: Stop | None = None) -> RGB:
+    def segment(
+        self, level: int, row: int, col: int, stop: Stop | None = None, once: bool = False
+    ) -> RGB:
         decode = partial(self._decode, level, row, col, stop=stop)
         while True:
             try:
-                return self._cache.get((*self._key, level, row, col), decode)
+                return self._cache.get((*self._key, level, row, col), decode, once)
             except Stopped:  # somebody else may have been told so, whose work this waited for
                 if stop is not None and stop():
                     raise

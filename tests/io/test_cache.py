@@ -95,3 +95,17 @@ def test_decoding_may_ask_for_other_segments() -> None:
 def test_one_cache_is_shared() -> None:
     assert shared_cache() is shared_cache()
     assert shared_cache().max_bytes == DEFAULT_BYTES
+
+
+def test_what_is_wanted_once_goes_first() -> None:
+    cache = SegmentCache(10 * 1024)
+    cache.get("kept", block)
+    for number in range(50):
+        cache.get(number, block, once=True)
+    assert cache.peek("kept") is not None
+    assert cache.nbytes <= 10 * 1024
+    for number in range(100, 109):
+        cache.get(number, block)
+    assert cache.peek("kept") is not None, "steps make room first"
+    cache.get("another", block)
+    assert len(cache) == 10

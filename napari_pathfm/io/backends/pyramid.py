@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from ...core.slide import RGB, Level, SlideError
 from .base import Backend, white, white_outside
@@ -108,8 +109,5 @@ def missing_levels(coarsest: Level) -> list[Level]:
 
 def halve(image: RGB) -> RGB:
     """Average 2 x 2 pixels of an ``(h, w, 3)`` uint8 image with even sides, rounding to nearest."""
-    wide = image[0::2].astype(np.uint16)
-    wide += image[1::2]
-    total = wide[:, 0::2] + wide[:, 1::2]
-    total += 2
-    return (total >> 2).astype(np.uint8)
+    # numpy's sums over every second pixel take two and a half times as long.
+    return np.asarray(Image.fromarray(image).reduce(2))
