@@ -1,4 +1,4 @@
-"""The verbs as commands: ``pathfm info|tissue|embed|search|import|export|models``.
+"""The verbs as commands: ``pathfm info|tissue|embed|search|classify|import|export|models|slide``.
 
 Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
 stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights,
@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import api, terminal
 from .cli_models import app as models_app
+from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_project
+from .cli_search import classify, search
 from .cli_slide import app as slide_app
 from .core.jobs import Progress, run
 from .terminal import answer, command, reporting
@@ -40,29 +42,6 @@ app.add_typer(models_app, name="models")
 app.add_typer(slide_app, name="slide")
 
 
-def _place(text: str) -> Path:
-    from .io.backends.remote import slide_path
-
-    return slide_path(text)
-
-
-SlideFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SLIDE", help="Whole-slide image: a file, or its https:// address.", parser=_place
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Mpp = Annotated[
-    float | None,
-    typer.Option(min=0.01, max=100, help="Micrometres per pixel, where the slide does not say it."),
-]
-ProjectFolder = Annotated[
-    Path | None,
-    typer.Option("--project", help="Project folder; <slide>.pathfm beside the slide if absent."),
-]
-
-
 class Values(StrEnum):
     """What the values of a label image are."""
 
@@ -71,9 +50,6 @@ class Values(StrEnum):
 
 
 EncoderName = Annotated[str, typer.Option(help="Encoder; see “pathfm models”.")]
-Weights = Annotated[
-    Path | None, typer.Option(help="Checkpoint on this computer instead of a download.")
-]
 
 
 @app.callback()
@@ -160,7 +136,7 @@ def embed(
     from .models.catalog import get_encoder
     from .models.fetch import fetch
 
-    folder = project or _default_project(slide)
+    folder = project or default_project(slide)
     with _with_mpp(slide, mpp, folder) as opened, reporting("Embedding") as report:
         file = run(fetch(encoder, weights, folder / "models"), report)
         network = get_encoder(encoder, weights=file)
@@ -181,63 +157,8 @@ def embed(
     answer(facts, f"{len(made)} tiles embedded with {encoder}, kept in {folder}", as_json)
 
 
-@app.command()
-@command
-def search(
-    slide: SlideFile,
-    tile: Annotated[int | None, typer.Option(min=0, help="Number of the tile to look for.")] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="Y,X", help="Position in level-0 pixels instead.")
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(help="What the tiles should show, in words; for an encoder of texts."),
-    ] = None,
-    project: ProjectFolder = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Encoder, see “pathfm models”; efficientnet-lite0 if absent, and for a text the "
-            "one that has embedded the slide and knows words."
-        ),
-    ] = None,
-    weights: Weights = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many hits.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Find the tiles that look like one of them, or that a text describes."""
-    position = _position(at)
-    if sum(query is not None for query in (tile, position, text)) != 1:
-        raise typer.BadParameter("give what to look for: either --tile N, --at Y,X or --text WORDS")
-    folder = project or _default_project(slide)
-    with api.open_slide(slide) as opened:
-        if text is not None and encoder is None:
-            encoder = api.embedded_for_text(opened, folder)
-        encoder = encoder or "efficientnet-lite0"
-        grid, embeddings = api.load_embeddings(opened, folder, encoder)
-        if text is not None:
-            with reporting("Searching") as report:
-                hits = api.search_text(
-                    opened, grid, embeddings, text, k, project=folder, weights=weights,
-                    report=report,
-                )  # fmt: skip
-    if position is not None:
-        tile = grid.at(*position)
-        if tile is None:
-            raise ValueError(f"No tile lies at {at}: choose a position on tissue.")
-    if text is None:
-        hits = api.search(embeddings, tile if tile is not None else (), k)
-    rows: list[dict[str, Any]] = [
-        {"tile": int(number), "y": int(y), "x": int(x), "similarity": round(float(value), 4)}
-        for number, value, (y, x) in zip(
-            hits.tiles, hits.values, grid.origins[hits.tiles], strict=True
-        )
-    ]
-    asked = {"tile": tile, "text": text}
-    facts = {"slide": grid.slide_id, "encoder": encoder, **asked, "side": grid.side}
-    lines = ["  tile       y       x  similarity"]
-    lines += ["{tile:6d} {y:7d} {x:7d}  {similarity:.4f}".format(**row) for row in rows]
-    answer({**facts, "hits": rows}, "\n".join(lines), as_json)
+app.command()(search)
+app.command()(classify)
 
 
 @app.command()
@@ -298,7 +219,7 @@ def import_objects(
 ) -> None:
     """Bring outlines or masks of another program into an annotation layer, as one edit."""
     with api.open_slide(slide) as opened, reporting(f"Importing {file.name}") as report:
-        folder = project or _default_project(slide)
+        folder = project or default_project(slide)
         meaning: Meaning = "classes" if values is Values.CLASSES else "objects"
         made = api.import_objects(file, opened, folder, layer, meaning, report)
     facts = {
@@ -312,22 +233,6 @@ def import_objects(
         "notes": list(made.notes),
     }
     answer(facts, made.summary(), as_json)
-
-
-def _default_project(slide: Path) -> Path:
-    from .io.project import default_project
-
-    return default_project(slide)
-
-
-def _position(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        y, x = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--at takes Y,X, as in 1200,3400, not {text!r}") from None
-    return y, x
 
 
 @contextmanager

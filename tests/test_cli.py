@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -118,6 +119,29 @@ def test_search_by_text(synthetic: Path, tmp_path: Path) -> None:
     assert pathfm("search", synthetic, "--text", "fat", *rest, __file__).exit_code == 4
 
 
+def test_classes_are_told_apart_by_name(synthetic: Path, tmp_path: Path) -> None:
+    project = ["--project", tmp_path / "p"]
+    weights = ["--weights", clip_file()]
+    answered("embed", synthetic, "--tile-mpp", "4", "--encoder", "clip", *project, *weights)
+    names = ["--class", "tumor|carcinoma", "--class", "stroma", "--class", "fat|adipose tissue"]
+    table = tmp_path / "classes.csv"
+    facts = answered("classify", synthetic, *names, "-o", table, *project, *weights)
+    with open_slide(synthetic) as slide:
+        grid, stored = api.load_embeddings(slide, tmp_path / "p", "clip")
+        classes = {"tumor": ["tumor", "carcinoma"], "stroma": [], "fat": ["fat", "adipose tissue"]}
+        expected = api.zero_shot(slide, grid, stored, classes, encoder=clip())
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cosines = np.array([[float(row[name]) for name in classes] for row in rows])
+    np.testing.assert_allclose(cosines, expected.cosines, atol=5e-4)
+    assert [row["class"] for row in rows] == [list(classes)[i] for i in cosines.argmax(1)]
+    assert [int(row["tile"]) for row in rows] == stored.tiles.tolist()
+    listed: list[dict[str, object]] = facts["classes"]  # type: ignore[assignment]
+    assert [row["class"] for row in listed] == list(classes)
+    assert sum(int(str(row["tiles"])) for row in listed) == len(grid)
+    assert "stroma" in pathfm("classify", synthetic, *names, *project, *weights).stdout
+
+
 def test_encoders_of_images_cannot_be_asked_in_words(synthetic: Path, tmp_path: Path) -> None:
     project = ["--project", tmp_path / "p"]
     answered("embed", synthetic, "--tile-mpp", "4", *project)
@@ -135,6 +159,8 @@ def test_encoders_of_images_cannot_be_asked_in_words(synthetic: Path, tmp_path: 
         ["search", "a.svs", "--tile", "1", "--at", "2,3"],
         ["search", "a.svs", "--at", "here"],
         ["search", "a.svs", "--tile", "1", "--text", "stroma"],
+        ["classify", "a.svs", "--class", "stroma"],
+        ["classify", "a.svs", "--class", "stroma", "--class", "tumor|"],
         ["info", "a.svs", "--mpp", "900"],
     ],
 )
