@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable
@@ -249,8 +250,22 @@ def _layout(
             "mininterval": 0.1,
         },
     )
-    xy: NDArray[np.float32] = mapper.fit_transform(vectors)
+    try:
+        xy: NDArray[np.float32] = mapper.fit_transform(vectors)
+    except _CancelledError:
+        _let_go_of_bars()
+        raise
     return np.ascontiguousarray(xy, np.float32)
+
+
+def _let_go_of_bars() -> None:
+    # While tqdm writes it holds a lock that all bars share, and keeps it if writing fails: every
+    # later bar of this process, such as that of a model being loaded, would wait for ever.
+    from tqdm import tqdm
+
+    with contextlib.suppress(RuntimeError, AssertionError):
+        while True:
+            tqdm.get_lock().release()
 
 
 class _CancelledError(Exception):

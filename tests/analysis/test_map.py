@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import threading
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from napari_pathfm.analysis.map import FEW, _exact_neighbors, cluster, pca_map, umap_map
 from napari_pathfm.core.embeddings import Embeddings, FeatureKey
@@ -94,6 +96,11 @@ def test_a_cancelled_umap_leaves_its_thread() -> None:
         if thread.name == "umap":
             thread.join(5)
             assert not thread.is_alive()
+    # tqdm's lock is one for all bars of the process: others, in other threads, go on.
+    bar = threading.Thread(target=lambda: list(tqdm(range(3), file=io.StringIO())), daemon=True)
+    bar.start()
+    bar.join(20)
+    assert not bar.is_alive()
 
 
 def test_exact_neighbors() -> None:
