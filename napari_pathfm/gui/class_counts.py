@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QModelIndex, QObject, QRect, Qt, QTimer, Signal
 from qtpy.QtGui import QPainter
-from qtpy.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
+from qtpy.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from ..core.jobs import Job, Progress
 from ..io.masks import AnnotationLayer
@@ -90,6 +90,12 @@ def _count_job(store: AnnotationLayer) -> Job[ClassSums]:
 
 class Counted(QStyledItemDelegate):
     """Draws the number of objects at the end of a class's line."""
+
+    def setEditorData(self, editor: QWidget | None, index: QModelIndex) -> None:
+        """Fill in the name once: a number that comes later must not undo what was typed."""
+        if editor is not None and not editor.property("filled"):
+            editor.setProperty("filled", True)
+            super().setEditorData(editor, index)
 
     def paint(
         self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex
