@@ -16,6 +16,7 @@ class TextBox(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._encoder: str | None = None
         self.line = QLineEdit()
         self.button = QPushButton("Search")
         self.button.setToolTip("Colours the slide by its likeness to the text")
@@ -30,6 +31,9 @@ class TextBox(QWidget):
 
     def offer(self, encoder: str) -> None:
         """Be ready for embeddings of an encoder; there are none if its name is empty."""
+        if encoder == self._encoder:
+            return
+        self._encoder = encoder
         spec = catalog.encoder_specs().get(encoder) if encoder else None
         words = spec is not None and spec.text
         self.line.setEnabled(words)

@@ -67,8 +67,11 @@ def rename(project: Project, slide_id: str, old: str, new: str) -> None:
     check_name(new)
     if new in layer_names(project, slide_id):
         raise ProjectError(f"There is an annotation layer {new!r} already: take another name.")
+    own, folder = (masks_folder(project, slide_id, name) for name in (old, new))
     with explained("The layer could not be renamed"):
-        _set_aside(masks_folder(project, slide_id, new))
+        # Where letters of both cases are one, it may be the layer's own.
+        if not (own.exists() and folder.exists() and folder.samefile(own)):
+            _set_aside(folder)
     with project.database.transaction("The layer could not be renamed") as database:
         key = (new, slide_id, old)
         database.execute("UPDATE layers SET name = ? WHERE slide_id = ? AND name = ?", key)

@@ -15,8 +15,9 @@ from ..core.objects import BOX, ObjectArray, RowChanges
 from .chunks import Chunk, Ids, chunks_in, chunks_of
 from .mask_pyramid import ChunkPyramid
 from .objects import ObjectTable
-from .painting import Eraser, Paint, Tally, changes_of
+from .painting import Eraser, Paint, changes_of
 from .project import Project
+from .tally import Tally
 
 
 class LayerView:

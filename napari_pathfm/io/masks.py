@@ -28,9 +28,9 @@ from .journal import Journal, Operation
 from .layer_names import check_name, masks_folder, register, rename, staging_folder
 from .layer_view import LayerView
 from .mask_pyramid import ChunkPyramid
-from .painting import union
 from .project import Project
 from .steps import HistoryStep, Steps
+from .tally import union
 from .waiting import HandStroke, WaitingStrokes
 
 __all__ = ["AnnotationLayer", "HandStroke", "HistoryStep"]

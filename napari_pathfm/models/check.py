@@ -145,9 +145,9 @@ def _too_large(params: int, memory: Memory) -> Obstacle:
 
 
 def _no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
-    if entry.spec.name in segmenters().names():
-        return None
-    if entry.loader and entry.spec.kind == "segmenter":
+    if entry.spec.kind == "segmenter":
+        if entry.spec.name in segmenters().names():
+            return None
         return Obstacle("Its network can be built, but nothing here uses it yet.", entry.spec.note)
     if entry.loader == "remote_code" and allowed(entry.spec.name) is None:
         return Obstacle(

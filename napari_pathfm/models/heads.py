@@ -57,9 +57,12 @@ class Head(nn.Module):
         It takes one encoder and was given several.
     """
 
+    several = False
+    """Whether it takes more than one encoder."""
+
     def __init__(self, dims: Sequence[int], classes: int, hidden: int = 256) -> None:
         super().__init__()
-        if len(dims) != 1 and not isinstance(self, Mixture):
+        if len(dims) != 1 and not self.several:
             raise ValueError(
                 f"This head takes one encoder, not {len(dims)}: choose the head “mixture”, or one "
                 "encoder."
@@ -188,6 +191,8 @@ class Mixture(Head):
     encoders may have tiles of different sizes and numbers. A tile's attention is its weight among
     its encoder's tiles times the weight of its encoder.
     """
+
+    several = True
 
     def __init__(self, dims: Sequence[int], classes: int, hidden: int = 256) -> None:
         super().__init__(dims, classes, hidden)

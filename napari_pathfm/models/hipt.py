@@ -6,17 +6,14 @@ parameters have the names of the authors' file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core.jobs import Progress
-from .slides import NetworkSlideModel, check_params, load_slide_model, slide_spec
+from .slides import check_params, loader, slide_spec
 
 if TYPE_CHECKING:
     from .catalog import CatalogEntry
@@ -25,16 +22,6 @@ REGION = 16
 """Tiles along a side of a region."""
 TRAINED = 14
 """The same in training, so the file's position embeddings are of 14 x 14 tiles."""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkSlideModel:
-    """Load the upper level; see :func:`napari_pathfm.models.slides.load_slide_model`."""
-    return load_slide_model(entry, build, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> Regions:
@@ -144,3 +131,6 @@ def _regions(cells: Tensor) -> list[Tensor]:
     """Numbers of the tiles of each region."""
     _, region = torch.unique(cells // REGION, dim=0, return_inverse=True)
     return [(region == number).nonzero()[:, 0] for number in range(int(region.max()) + 1)]
+
+
+load = loader(build)

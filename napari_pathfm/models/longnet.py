@@ -7,17 +7,14 @@ https://github.com/microsoft/torchscale. The authors' code needs flash-attn and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core.jobs import Progress
-from .slides import NetworkSlideModel, check_params, load_slide_model, slide_spec
+from .slides import check_params, loader, slide_spec
 
 if TYPE_CHECKING:
     from .catalog import CatalogEntry
@@ -30,16 +27,6 @@ CELLS = 1000
 """Rows and columns of tiles that have a position."""
 ROWS = 1024
 """Queries at once: bounds the memory."""
-
-
-def load(
-    entry: CatalogEntry,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkSlideModel:
-    """Load the slide encoder; see :func:`napari_pathfm.models.slides.load_slide_model`."""
-    return load_slide_model(entry, build, weights, device, report)
 
 
 def build(entry: CatalogEntry, meta: bool = False) -> LongNet:
@@ -273,3 +260,6 @@ def positions(cells: Tensor, dim: int) -> Tensor:
     steps = torch.arange(dim // 4, dtype=torch.float64, device=cells.device) / (dim / 4)
     angles = cells.double()[..., None] * 10000**-steps  # (N, 2, dim / 4)
     return torch.cat([angles.sin(), angles.cos()], -1).flatten(1).float()
+
+
+load = loader(build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,22 +150,35 @@ class NetworkSlideModel:
         return found, order
 
 
-def load_slide_model(
-    entry: CatalogEntry,
-    build: Build,
-    weights: Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> NetworkSlideModel:
-    """Load a model of slides of the catalogue.
+class Load(Protocol):
+    """Loads a model of slides of the catalogue."""
 
-    Parameters and errors are those of :func:`napari_pathfm.models.encoder.Load`.
-    """
-    spec = slide_spec(entry)
-    path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
-    network = build(entry, meta=True)
-    load_into(network, read_state(path), path, spec.name)
-    return NetworkSlideModel(spec, network, device or default_device())
+    def __call__(
+        self,
+        entry: CatalogEntry,
+        weights: Path | None = None,
+        device: str | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> NetworkSlideModel:
+        """Load it; see :class:`napari_pathfm.models.encoder.Load`."""
+
+
+def loader(build: Build) -> Load:
+    """Make a way of loading models of slides of its way of building them."""
+
+    def load(
+        entry: CatalogEntry,
+        weights: Path | None = None,
+        device: str | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> NetworkSlideModel:
+        spec = slide_spec(entry)
+        path = find_weights(spec.name, entry.weights, weights, spec.gate, report)
+        network = build(entry, meta=True)
+        load_into(network, read_state(path), path, spec.name)
+        return NetworkSlideModel(spec, network, device or default_device())
+
+    return load
 
 
 def slide_spec(entry: CatalogEntry) -> SlideSpec:

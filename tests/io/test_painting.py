@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from napari_pathfm.core.edits import CHUNK
 from napari_pathfm.io.chunks import Chunk, pack
-from napari_pathfm.io.painting import Paint, Tally, changes_of
+from napari_pathfm.io.painting import Paint, changes_of
+from napari_pathfm.io.tally import Tally
 
 SHAPE = (1100, 1301)
 
