@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .models.base import Encoder, Segmenter
     from .models.catalog import CatalogEntry
     from .models.check import Check, Memory
+
+T = TypeVar("T")
 
 Report = Callable[[Progress], None]
 
@@ -157,16 +159,11 @@ def embed(
         The weights are missing or do not fit.
     """
     from .analysis.embed import embed as job
-    from .io.project import Project
     from .io.store import FeatureStore
     from .models.catalog import get_encoder
-    from .models.fetch import fetch
 
     if isinstance(encoder, str):
-        given = None if weights is None else Path(weights)
-        folder = project.folder if isinstance(project, Project) else project
-        models = None if folder is None else Path(folder) / "models"
-        encoder = get_encoder(encoder, weights=run(fetch(encoder, given, models), report))
+        encoder = _network(get_encoder, encoder, weights, project, report)
     if project is None:
         return run(job(slide, grid, encoder), report)
     with _at(project) as opened:
@@ -310,7 +307,7 @@ def search_text(
     """
     from .analysis.text_search import search_slide
 
-    encoder = encoder or _text_encoder(embeddings.key.encoder, weights)
+    encoder = encoder or _text_encoder(embeddings.key.encoder, weights, project, report)
     with _slide_store(slide, project) as store:
         job = search_slide(slide, grid, embeddings, text, encoder, store)
         return _best(run(job, report), k)
@@ -350,7 +347,8 @@ def zero_shot(
     from .analysis.text_search import for_texts, text_encoder
     from .analysis.zero_shot import zero_shot as job
 
-    asked = text_encoder(encoder or _text_encoder(embeddings.key.encoder, weights))
+    name = embeddings.key.encoder
+    asked = text_encoder(encoder or _text_encoder(name, weights, project, report))
     with _slide_store(slide, project) as store:
         vectors = run(for_texts(slide, grid, embeddings, asked, store), report)
     return run(job(vectors, asked, classes), report)
@@ -363,6 +361,7 @@ def segment(
     positive: ArrayLike | None = None,
     segmenter: str | Segmenter = "litemedsam",
     weights: str | Path | None = None,
+    project: Project | str | Path | None = None,
     report: Report | None = None,
 ) -> Candidate:
     """Segment one object.
@@ -380,6 +379,8 @@ def segment(
         A name from ``pathfm models``, or one that is loaded already.
     weights : str or Path, optional
         A checkpoint on this computer instead of a download.
+    project : Project, str or Path, optional
+        Weights in its ``models`` folder are used, too.
     report : callable, optional
 
     Raises
@@ -394,8 +395,7 @@ def segment(
 
     prompts = _prompts(box, points, positive)
     if isinstance(segmenter, str):
-        path = None if weights is None else Path(weights)
-        segmenter = get_segmenter(segmenter, weights=path)
+        segmenter = _network(get_segmenter, segmenter, weights, project, report)
     return run(job(slide, prompts, segmenter), report)
 
 
@@ -619,14 +619,37 @@ def _at(project: Project | str | Path, create: bool = True) -> Iterator[Project]
         yield opened
 
 
-def _text_encoder(name: str, weights: str | Path | None) -> Encoder:
+def _network(
+    get: Callable[..., T],
+    name: str,
+    weights: str | Path | None,
+    project: Project | str | Path | None,
+    report: Report | None,
+) -> T:
+    """Load a model by its name; weights are looked for in the project, too."""
+    from .models import licences
+    from .models.fetch import fetch
+
+    folder: str | Path | None = getattr(project, "folder", project)  # type: ignore[arg-type]
+    models = None if folder is None else Path(folder) / "models"
+    given = None if weights is None else Path(weights)
+    licences.warn(name, stacklevel=3)
+    return get(name, weights=run(fetch(name, given, models), report))
+
+
+def _text_encoder(
+    name: str,
+    weights: str | Path | None,
+    project: Project | str | Path | None,
+    report: Report | None,
+) -> Encoder:
     from .analysis.text_search import images_only
     from .models.catalog import encoder_specs, get_encoder
 
     spec = encoder_specs().get(name)
     if spec is not None and not spec.text:
         raise images_only(name)  # before its weights are downloaded
-    return get_encoder(name, weights=None if weights is None else Path(weights))
+    return _network(get_encoder, name, weights, project, report)
 
 
 @contextmanager

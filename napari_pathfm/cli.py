@@ -21,7 +21,7 @@ from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_p
 from .cli_search import classify, search
 from .cli_slide import app as slide_app
 from .core.jobs import Progress, run
-from .terminal import answer, command, reporting
+from .terminal import answer, command, licence, reporting
 
 if TYPE_CHECKING:
     from .analysis.draw_labels import Meaning
@@ -137,6 +137,7 @@ def embed(
     from .models.fetch import fetch
 
     folder = project or default_project(slide)
+    licence(encoder)
     with _with_mpp(slide, mpp, folder) as opened, reporting("Embedding") as report:
         file = run(fetch(encoder, weights, folder / "models"), report)
         network = get_encoder(encoder, weights=file)

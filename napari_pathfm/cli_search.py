@@ -10,7 +10,7 @@ import typer
 
 from . import api
 from .cli_options import Json, ProjectFolder, SlideFile, Weights, default_project
-from .terminal import answer, command, reporting
+from .terminal import answer, command, licence, reporting
 
 if TYPE_CHECKING:
     from .analysis.zero_shot import ZeroShot
@@ -57,6 +57,7 @@ def search(
         encoder = encoder or DEFAULT_ENCODER
         grid, embeddings = api.load_embeddings(opened, folder, encoder)
         if text is not None:
+            licence(encoder)
             with reporting("Searching") as report:
                 hits = api.search_text(
                     opened, grid, embeddings, text, k, project=folder, weights=weights,
@@ -106,12 +107,14 @@ def classify(
     if len(named) < 2:
         raise typer.BadParameter("give two classes or more, each with --class NAME")
     folder = project or default_project(slide)
-    with api.open_slide(slide) as opened, reporting("Classifying") as report:
+    with api.open_slide(slide) as opened:
         encoder = encoder or api.embedded_for_text(opened, folder) or DEFAULT_ENCODER
         grid, embeddings = api.load_embeddings(opened, folder, encoder)
-        found = api.zero_shot(
-            opened, grid, embeddings, named, project=folder, weights=weights, report=report
-        )
+        licence(encoder)
+        with reporting("Classifying") as report:
+            found = api.zero_shot(
+                opened, grid, embeddings, named, project=folder, weights=weights, report=report
+            )
     if output is not None:
         _write(output, grid, found)
     best, strongest = found.best, found.slide(BEST_TILES)

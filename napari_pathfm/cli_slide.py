@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .terminal import answer, command, reporting, say
+from .terminal import answer, command, licence, reporting, say
 
 if TYPE_CHECKING:
     from .analysis.search import TileScores
@@ -186,15 +186,18 @@ def embed(
     import numpy as np
 
     from .analysis.slide_attention import embed_slide
-    from .core.jobs import Progress
+    from .core.jobs import Progress, run
     from .io.atomic import replacing
     from .io.project import Project
     from .models.catalog import get_slide_model
+    from .models.fetch import fetch
 
+    licence(model)
     made: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     with Project.open(project, read_only=True) as opened, reporting("Embedding") as report:
-        network = get_slide_model(model, weights=weights, report=report)
+        found = run(fetch(model, weights, opened.models), report)
+        network = get_slide_model(model, weights=found)
         slides = opened.slides()
         for number, each in enumerate(slides):
             report(Progress(number, len(slides), f"Embedding {each.name}", "slides"))

@@ -93,6 +93,31 @@ def answer(facts: dict[str, Any], text: str, as_json: bool) -> None:
     print(json.dumps(facts) if as_json else text, flush=True)
 
 
+def licence(name: str) -> None:
+    """Before a model is used that is not for commercial use: ask, or where nobody sits, say so.
+
+    Raises
+    ------
+    typer.Exit
+        The user's use is another one.
+    """
+    from .models import licences
+
+    spec = licences.first_use(name)
+    if spec is None:
+        return
+    say(licences.terms(spec))
+    if not sys.stdin.isatty():
+        return
+    # Not typer's question: that one writes to stdout, where the answer goes.
+    question = "Is yours research or teaching? This is asked once for each model. [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        say(f"{name} was not used.")
+        raise typer.Exit(Exit.MODEL)
+    licences.agree(spec)
+
+
 @contextmanager
 def reporting(title: str) -> Iterator[Callable[[Progress], None]]:
     """Give a function that shows progress on stderr: a bar in a terminal, lines elsewhere."""

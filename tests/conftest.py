@@ -43,5 +43,14 @@ def synthetic() -> Path:
     return Path(__file__).resolve().parents[1] / "sample_data" / "synthetic.tif"
 
 
+@pytest.fixture(autouse=True)
+def no_agreements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the user has agreed to, or was told before, takes no part."""
+    from napari_pathfm.models import licences
+
+    monkeypatch.setattr(licences, "settings_file", lambda: tmp_path / "licences.json")
+    monkeypatch.setattr(licences, "_told", set())
+
+
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")

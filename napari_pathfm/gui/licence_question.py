@@ -39,8 +39,8 @@ class LicenceQuestion(QWidget):
             return
         self._spec, self._then = spec, then
         self.text.setText(
-            f"{spec.name} is not, or not clearly, for commercial use ({spec.licence}, see "
-            f"{spec.source}). Is yours research or teaching? This is asked once for each model."
+            f"{licences.terms(spec)} Is yours research or teaching? This is asked once for each "
+            "model."
         )
         self.show()
 

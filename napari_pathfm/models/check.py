@@ -121,7 +121,7 @@ def check(
         return Check(None, None, (Obstacle(f"{spec.name} cannot be had.", spec.note),))
     path = on_disk(spec.name, entry.weights, given)
     fits = _fits(spec.params, memory or free_memory())
-    found = [_no_way_to_run(entry)]
+    found = [no_way_to_run(entry)]
     if path is None and found == [None]:
         found.append(_not_on_disk(entry) or (_not_handed_out(entry) if thorough else None))
     elif path is not None and thorough:
@@ -144,7 +144,8 @@ def _too_large(params: int, memory: Memory) -> Obstacle:
     )
 
 
-def _no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
+def no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
+    """Say why a model could not be run even with its weights, or nothing if it could."""
     if entry.spec.kind == "segmenter":
         if entry.spec.name in segmenters().names():
             return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..core.jobs import Job
 from .catalog import entries
+from .check import no_way_to_run
 from .download import file_names
 from .weights import locate
 
@@ -39,6 +40,8 @@ def fetch(name: str, given: Path | None = None, models: Path | None = None) -> J
     if given is None and models is not None:
         given = in_project(models, name)
     entry = entries().get(name)
-    if entry is None or not entry.loader or not entry.weights.address:
+    if entry is None or not entry.weights.address or no_way_to_run(entry):
         return given
+    if entry.loader == "remote_code":
+        return given  # it is a whole repository, not a file
     return (yield from locate(name, entry.weights, given, entry.spec.gate))

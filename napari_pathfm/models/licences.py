@@ -1,11 +1,50 @@
-"""Which licences the user has agreed to: asked once a model, kept in the user's settings."""
+"""Licences that are not for commercial use: told before a model's first use.
+
+In the window and in a terminal the user is asked, once a model; the answer is kept in the user's
+settings. A script is told once.
+"""
 
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 from .base import ModelSpec
+from .catalog import entries
+
+_told: set[str] = set()
+"""Models of which this process has told."""
+
+
+class LicenceWarning(UserWarning):
+    """A model that is not, or not clearly, for commercial use is about to be used."""
+
+
+def terms(spec: ModelSpec) -> str:
+    """Say what is not allowed, by which licence, and where that stands."""
+    return (
+        f"{spec.name} is not, or not clearly, for commercial use ({spec.licence}, see "
+        f"{spec.source})."
+    )
+
+
+def first_use(name: str) -> ModelSpec | None:
+    """Return the facts of a model whose licence its user has to be told of now, or ``None``.
+
+    To ask is to tell: the answer is ``None`` from then on.
+    """
+    entry = entries().get(name)
+    if entry is None or name in _told or not must_ask(entry.spec):
+        return None
+    _told.add(name)
+    return entry.spec
+
+
+def warn(name: str, stacklevel: int = 2) -> None:
+    """Warn whoever uses a model in a script, the first time, with :class:`LicenceWarning`."""
+    if spec := first_use(name):
+        warnings.warn(terms(spec), LicenceWarning, stacklevel=stacklevel + 1)
 
 
 def settings_file() -> Path:

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from napari_pathfm.models import licences
-
 from .stage import Stage
 from .window import Window
 
@@ -19,12 +17,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.gui)
-
-
-@pytest.fixture(autouse=True)
-def no_agreements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What the user has agreed to takes no part."""
-    monkeypatch.setattr(licences, "settings_file", lambda: tmp_path / "licences.json")
 
 
 @pytest.fixture

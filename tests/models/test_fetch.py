@@ -14,6 +14,7 @@ from napari_pathfm import api
 from napari_pathfm.core.jobs import run
 from napari_pathfm.models.base import ModelError
 from napari_pathfm.models.fetch import fetch
+from napari_pathfm.models.licences import LicenceWarning
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +45,19 @@ def test_weights_of_a_folder_embed_a_slide_without_a_network(
         monkeypatch.setenv("PATHFM_MODELS", str(folder))
     with api.open_slide(synthetic) as slide:
         grid = api.tiles(slide, api.tissue(slide), mpp=2.0)
-        made = api.embed(slide, grid, "kaiko-vits16", project)
+        with pytest.warns(LicenceWarning, match="kaiko-vits16") as said:
+            made = api.embed(slide, grid, "kaiko-vits16", project)
+    assert [each.filename for each in said if each.category is LicenceWarning] == [__file__]
     assert made.vectors.shape == (len(grid), 384)
     assert np.isfinite(made.vectors).all()
+
+
+def test_a_segmenter_in_the_project_is_used(synthetic: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models" / "litemedsam.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"no weights at all")
+    with api.open_slide(synthetic) as slide, pytest.raises(ModelError, match=str(file)):
+        api.segment(slide, box=(0, 0, 200, 200), project=tmp_path)
 
 
 def test_the_given_file_goes_before_the_project(tmp_path: Path) -> None:
@@ -55,5 +66,7 @@ def test_the_given_file_goes_before_the_project(tmp_path: Path) -> None:
     assert run(fetch("uni", None, tmp_path)) == tmp_path / "uni.bin"
     assert run(fetch("uni", tmp_path / "mine.pth", tmp_path)) == tmp_path / "mine.pth"
     assert run(fetch("a-plugins", None, tmp_path)) is None
+    for whole_repository_or_not_to_be_run in ("titan", "seggpt"):
+        assert run(fetch(whole_repository_or_not_to_be_run, None, tmp_path)) is None
     with pytest.raises(ModelError, match=r"gone\.pth"):
         run(fetch("uni", tmp_path / "gone.pth"))

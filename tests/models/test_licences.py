@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,3 +27,13 @@ def test_agreed_once(
     assert licences.must_ask(replace(uni, licence="another"))
     file.write_text("damaged")
     assert licences.must_ask(uni)
+
+
+def test_a_script_is_warned_once_a_model(entries: dict[str, CatalogEntry]) -> None:
+    with pytest.warns(licences.LicenceWarning, match=r"uni is not.*CC-BY-NC-ND-4.0.*http"):
+        licences.warn("uni")
+    licences.agree(entries["uni2-h"].spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("uni", "uni2-h", "efficientnet-lite0", "a-plugins"):
+            licences.warn(name)
