@@ -50,7 +50,8 @@ def check(
     """Say what stands in the way of a model and what to do; exit code 4 if something does."""
     found = api.check_model(name)
     if found.ready:
-        text = f"{name} can be used: {found.on_disk}"
+        which = f" (revision {found.revision})" if found.revision else ""
+        text = f"{name} can be used: {found.on_disk}{which}"
     elif not found.obstacles:
         text = f"{name} can be used; its weights are downloaded the first time."
     else:
@@ -94,6 +95,34 @@ def allow(
         typer.confirm("Have you looked at it, and do you trust it?", abort=True)
     remote_code.allow(name, hub, revision)
     say(f"{name} may run the code of {hub} at {revision}, and no other.")
+
+
+@app.command()
+@command
+def pin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of “pathfm models”.")],
+    revision: Annotated[
+        str, typer.Argument(help="Commit, tag or branch of its repository; none: the newest.")
+    ] = "",
+) -> None:
+    """Download a model's weights from one revision of its repository on the Hugging Face hub.
+
+    A file that was downloaded from another commit is then downloaded again.
+    """
+    from .models import revisions
+    from .models.base import ModelError
+    from .models.catalog import entries
+
+    entry = entries().get(name)
+    if entry is None or not entry.weights.hub:
+        raise ModelError(f"{name} has no repository on the hub, or there is no such model.")
+    if entry.loader == "remote_code":
+        raise ModelError(
+            f"{name} runs code of its authors, which is allowed at one revision: run “pathfm "
+            f"models allow {name} --revision COMMIT”."
+        )
+    revisions.pin(name, revision)
+    say(f"{name} comes from {entry.weights.hub} at {revision or 'its newest revision'}.")
 
 
 def _row(title: str) -> str:

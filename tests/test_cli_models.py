@@ -18,6 +18,7 @@ from napari_pathfm.models.catalog import entries
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_config_path", lambda _: tmp_path / "settings")
     monkeypatch.delenv("PATHFM_MODELS", raising=False)
 
 
@@ -77,6 +78,20 @@ def test_what_stands_in_the_way() -> None:
     unknown = pathfm("models", "check", "uni-3")
     assert unknown.exit_code == 4
     assert "No catalogue has a model 'uni-3'" in unknown.stderr
+
+
+def test_a_revision_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "a" * 40
+    assert f"MahmoodLab/UNI at {commit}" in pathfm("models", "pin", "uni", commit).stderr
+    monkeypatch.setenv("PATHFM_MODELS", str(tmp_path))
+    (tmp_path / "uni.bin").touch()
+    (tmp_path / "uni.bin.source.json").write_text(json.dumps({"revision": commit}))
+    assert f"(revision {commit})" in pathfm("models", "check", "uni").stdout
+    assert pathfm("models", "pin", "uni", "b" * 40).exit_code == 0
+    assert json.loads(pathfm("models", "check", "uni", "--json").stdout)["on_disk"] is None
+    assert "its newest revision" in pathfm("models", "pin", "uni").stderr
+    assert "models allow titan" in pathfm("models", "pin", "titan", commit).stderr
+    assert "no repository" in pathfm("models", "pin", "kaiko-vits16", commit).stderr
 
 
 LIST = """

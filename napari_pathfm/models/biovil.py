@@ -170,7 +170,8 @@ class Texts:
         self._name = f"{entry.spec.name}-text"
         self._tokenizer = Tokenizer(entry, weights, TEXT_TOKENS, "[PAD]", to_longest=True)
         self._network: CxrBert | None = None
-        source = WeightsSource(hub=entry.arch_kwargs["text"], file="pytorch_model.bin")
+        hub, revision = entry.arch_kwargs["text"], entry.tokenizer.revision
+        source = WeightsSource(hub=hub, file="pytorch_model.bin", revision=revision)
         try:
             self._file: Path | ModelError = find_beside(entry, self._name, source, weights, report)
         except ModelError as error:

@@ -12,7 +12,7 @@ import importlib.util
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from .base import (
     SlideSpec,
 )
 from .keys import MAPPINGS
+from .revisions import pins
 from .weights import WeightsSource
 
 DEFAULT_ENCODER = "efficientnet-lite0"
@@ -127,7 +128,7 @@ class CatalogEntry:
 
 
 def read_catalog(path: Path) -> tuple[CatalogEntry, ...]:
-    """Read a catalogue file.
+    """Read a catalogue file; revisions that the user has pinned go before those in it.
 
     Raises
     ------
@@ -137,9 +138,17 @@ def read_catalog(path: Path) -> tuple[CatalogEntry, ...]:
     """
     try:
         found = path.stat()
-        return _read(path, found.st_mtime_ns, found.st_size)
+        listed = _read(path, found.st_mtime_ns, found.st_size)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ModelError(f"The catalogue {path} cannot be read: {error}") from error
+    pinned = pins()
+    return tuple(_pinned(entry, pinned.get(entry.spec.name, "")) for entry in listed)
+
+
+def _pinned(entry: CatalogEntry, revision: str) -> CatalogEntry:
+    if not revision or not entry.weights.hub:
+        return entry
+    return replace(entry, weights=replace(entry.weights, revision=revision))
 
 
 @functools.lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from .catalog import CatalogEntry, segmenters
 from .checkpoint import file_hash
 from .download import REFUSALS, TIMEOUT
 from .remote_code import allowed
+from .revisions import commit_of
 from .weights import WeightsSource, on_disk
 
 BYTES_PER_PARAMETER = 4
@@ -43,6 +44,8 @@ class Check:
     ----------
     on_disk : Path or None
         The file with its weights.
+    revision : str
+        Commit of the hub from which that was downloaded; empty if nobody knows.
     fits : bool or None
         Whether its weights fit into what is free of the memory; ``None`` if nobody has said how
         many parameters it has.
@@ -53,6 +56,7 @@ class Check:
     on_disk: Path | None
     fits: bool | None
     obstacles: tuple[Obstacle, ...]
+    revision: str = ""
 
     @property
     def ready(self) -> bool:
@@ -63,6 +67,7 @@ class Check:
         """Return what JSON can hold of it."""
         return {
             "on_disk": str(self.on_disk) if self.on_disk else None,
+            "revision": self.revision or None,
             "fits": self.fits,
             "ready": self.ready,
             "obstacles": [asdict(obstacle) for obstacle in self.obstacles],
@@ -128,7 +133,8 @@ def check(
         found.append(_wrong_file(entry, path))
     if fits is False:
         found.append(_too_large(spec.params, memory or free_memory()))
-    return Check(path, fits, tuple(obstacle for obstacle in found if obstacle))
+    obstacles = tuple(obstacle for obstacle in found if obstacle)
+    return Check(path, fits, obstacles, commit_of(path) if path else "")
 
 
 def _fits(params: int, memory: Memory) -> bool | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ..core.jobs import Job, Progress
 from .base import ModelError
 from .checkpoint import file_hash
+from .revisions import HEADER, write_record
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 OTHER_SUFFIXES = (".json", ".txt", ".spm")
@@ -31,7 +32,8 @@ def download(
     """Download a file, going on where an earlier attempt stopped.
 
     What has arrived is kept in ``<target>.part`` until it is complete and has the right hash: the
-    one given, or that of which the Hugging Face hub says that the file has it.
+    one given, or that of which the Hugging Face hub says that the file has it. Where it came from
+    is written down beside it (:mod:`napari_pathfm.models.revisions`).
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ def download(
         wanted = {"Range": f"bytes={have}-", "Accept-Encoding": "identity", **(headers or {})}
         with requests.get(url, headers=wanted, stream=True, timeout=TIMEOUT) as answer:
             sha256 = sha256 or _promised_hash(answer)
+            commit = _said(answer, HEADER)
             if answer.status_code in REFUSALS and refused:
                 raise ModelError(refused)
             if answer.status_code == 416:  # nothing is missing any more
@@ -79,6 +82,7 @@ def download(
         ) from error
     _check_download(part, total, sha256, name, url)
     part.replace(target)
+    write_record(target, url, commit, sha256)
     return target
 
 
@@ -107,8 +111,14 @@ def _check_download(part: Path, total: int, sha256: str, name: str, url: str) ->
 
 def _promised_hash(answer: Any) -> str:
     """Return the sha256 that the hub names for a large file, on its way to where that lies."""
-    tags = (each.headers.get("X-Linked-Etag", "") for each in (*answer.history, answer))
-    return next((tag.strip('"') for tag in tags if len(tag.strip('"')) == 64), "")
+    tag = _said(answer, "X-Linked-Etag").strip('"')
+    return tag if len(tag) == 64 else ""
+
+
+def _said(answer: Any, header: str) -> str:
+    """Return the first value of a header on the way to where the file lies, or nothing."""
+    found = (str(each.headers.get(header, "")) for each in (*answer.history, answer))
+    return next(filter(None, found), "")
 
 
 def file_names(name: str) -> list[str]:

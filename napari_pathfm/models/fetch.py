@@ -7,13 +7,13 @@ from pathlib import Path
 from ..core.jobs import Job
 from .catalog import entries
 from .check import no_way_to_run
-from .download import file_names
-from .weights import locate
+from .weights import WeightsSource, in_folder, locate
 
 
 def in_project(models: Path, name: str) -> Path | None:
     """Find a model's weights in the ``models`` folder of a project."""
-    return next((models / file for file in file_names(name) if (models / file).is_file()), None)
+    entry = entries().get(name)
+    return in_folder(models, name, entry.weights if entry else WeightsSource())
 
 
 def fetch(name: str, given: Path | None = None, models: Path | None = None) -> Job[Path | None]:

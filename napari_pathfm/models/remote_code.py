@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .base import ModelError
 from .checkpoint import first_line
+from .revisions import is_commit
 from .weights import model_folders
-
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def allow(name: str, hub: str, revision: str) -> None:
     ModelError
         `revision` is no full hash, but a branch or tag, whose code may change.
     """
-    if not COMMIT.fullmatch(revision):
+    if not is_commit(revision):
         raise ModelError(
             f"{revision!r} is no revision that stays what it is: give the full hash of a commit, "
             "forty hexadecimal digits."

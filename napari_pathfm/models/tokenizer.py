@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def find_tokenizer(entry: CatalogEntry, weights: Path | None = None) -> Path:
     """Find the tokeniser's file of a model, ``<name>-tokenizer``; see :func:`find_beside`."""
-    suffix = Path(entry.tokenizer.file_name).suffix
-    return find_beside(entry, f"{entry.spec.name}-tokenizer{suffix}", entry.tokenizer, weights)
+    name, suffix = entry.weights.shared or entry.spec.name, Path(entry.tokenizer.file_name).suffix
+    return find_beside(entry, f"{name}-tokenizer{suffix}", entry.tokenizer, weights)
 
 
 def find_beside(

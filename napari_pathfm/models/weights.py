@@ -11,6 +11,7 @@ from pathlib import Path
 from ..core.jobs import Job, Progress, run
 from .base import ModelError
 from .download import download, file_names, remedy
+from .revisions import commit_of, is_commit
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class WeightsSource:
         Address of the file itself.
     file : str
         Name of the file in the package or repository.
+    revision : str
+        Branch, tag or commit of the repository; "main" if empty.
+    shared : str
+        Name of another model that has the same file, under which it is kept and looked for, too.
     sha256 : str
         Expected hash of what `url` gives, empty if unknown.
     """
@@ -35,6 +40,8 @@ class WeightsSource:
     hub: str = ""
     url: str = ""
     file: str = ""
+    revision: str = ""
+    shared: str = ""
     sha256: str = ""
 
     @property
@@ -49,7 +56,7 @@ class WeightsSource:
             return self.url
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.hub, self.file)
+        return hf_hub_url(self.hub, self.file, revision=self.revision or None)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -117,14 +124,22 @@ def on_disk(name: str, source: WeightsSource, given: Path | None = None) -> Path
     if given is not None and Path(given).is_file():
         return Path(given)
     for folder in ([Path(given)] if given is not None else []) + model_folders():
-        if found := _in_folder(folder, name, source):
+        if found := in_folder(folder, name, source):
             return found
     if source.package:
         return _in_package(source)
     if not source.address:
         return None
     target = _target(name, source)
-    return target if target.is_file() else _in_hub_cache(source)
+    here = target.is_file() and not another_revision(target, source)
+    return target if here else _in_hub_cache(source)
+
+
+def another_revision(path: Path, source: WeightsSource) -> str:
+    """Return the commit from which a file was downloaded if that is not the one pinned, or ""."""
+    found = commit_of(path)
+    pinned = source.revision if is_commit(source.revision) else ""
+    return found if pinned and found and found != pinned else ""
 
 
 def model_folders() -> list[Path]:
@@ -166,6 +181,7 @@ def _target(name: str, source: WeightsSource) -> Path:
     if not source.hub:
         return download_folder() / (source.file_name or f"{name}.pth")
     suffix = Path(source.file).suffix
+    name = source.shared or name
     return download_folder() / f"{name.removesuffix(suffix)}{suffix}"
 
 
@@ -175,7 +191,7 @@ def _in_hub_cache(source: WeightsSource) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(source.hub, source.file)
+    found = try_to_load_from_cache(source.hub, source.file, revision=source.revision or None)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -185,11 +201,13 @@ def _existing(name: str, path: Path) -> Path:
     return path
 
 
-def _in_folder(folder: Path, name: str, source: WeightsSource) -> Path | None:
-    wanted = file_names(name)
+def in_folder(folder: Path, name: str, source: WeightsSource) -> Path | None:
+    """Find a model's file in a folder, but none of another revision than the one pinned."""
+    wanted = [*file_names(name), *(file_names(source.shared) if source.shared else ())]
     if source.url:
         wanted.append(source.file_name)
-    return next((folder / file for file in wanted if (folder / file).is_file()), None)
+    paths = (folder / file for file in wanted)
+    return next((p for p in paths if p.is_file() and not another_revision(p, source)), None)
 
 
 def _in_package(source: WeightsSource) -> Path | None:

@@ -76,6 +76,7 @@ def no_other_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PATHFM_MODELS", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_config_path", lambda _: tmp_path / "settings")
 
 
 @pytest.fixture

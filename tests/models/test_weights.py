@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from napari_pathfm.core.jobs import Progress, run
 from napari_pathfm.models.base import ModelError
 from napari_pathfm.models.download import download
-from napari_pathfm.models.weights import WeightsSource, find_weights, on_disk
+from napari_pathfm.models.revisions import commit_of, pin, record_file
+from napari_pathfm.models.weights import WeightsSource, _target, find_weights, on_disk
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -116,20 +119,23 @@ class Hub(Handler):
         if self.path == "/net_01.pth":
             super().do_GET()
             return
+        type(self).asked.append(self.path)
         allowed = self.headers.get("Authorization") == "Bearer good"
         self.send_response(302 if allowed else 401)
         if allowed:
+            self.send_header("X-Repo-Commit", type(self).commit)
             self.send_header("X-Linked-Etag", f'"{type(self).promised}"')
             self.send_header("Location", "/net_01.pth")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    promised = HASH
+    promised, commit = HASH, ""
+    asked: list[str]
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.ranges, Hub.break_off, Hub.promised = [], False, HASH
+    Hub.ranges, Hub.asked, Hub.break_off, Hub.promised = [], [], False, HASH
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as http:
         thread = threading.Thread(target=http.serve_forever, daemon=True)
         thread.start()
@@ -225,3 +231,71 @@ def test_given_file_is_missing(tmp_path: Path) -> None:
 def test_nothing_to_be_had() -> None:
     with pytest.raises(ModelError, match=r"no weights of net.*net\.safetensors"):
         find_weights("net", WeightsSource())
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "settings"
+    monkeypatch.setattr("platformdirs.user_config_path", lambda _: folder)
+    return folder
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def test_download_is_of_a_known_commit(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "commit", OLD)
+    path = find_weights("uni", UNI)
+    assert hub.asked[-1] == "/MahmoodLab/UNI/resolve/main/pytorch_model.bin"
+    assert commit_of(path) == OLD
+    assert json.loads(record_file(path).read_text())["sha256"] == HASH
+
+
+def test_pinned_revision_is_downloaded_instead(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "commit", OLD)
+    path = find_weights("uni", UNI)
+    pinned = replace(UNI, revision=NEW)
+    assert on_disk("uni", replace(UNI, revision=OLD)) == path
+    assert on_disk("uni", pinned) is None
+    monkeypatch.setattr(hub, "commit", NEW)
+    assert find_weights("uni", pinned) == path == on_disk("uni", pinned)
+    assert hub.asked[-1] == f"/MahmoodLab/UNI/resolve/{NEW}/pytorch_model.bin"
+    assert commit_of(path) == NEW
+    record_file(path).unlink()  # as a file that somebody put there
+    assert on_disk("uni", replace(UNI, revision=OLD)) == path
+
+
+def test_the_users_pin_goes_before_the_catalogues(settings: Path) -> None:
+    from napari_pathfm.models.catalog import entries
+
+    assert entries()["uni"].weights.revision == ""
+    pin("uni", NEW)
+    assert entries()["uni"].weights.revision == NEW
+    assert NEW in entries()["uni"].weights.address
+    pin("uni")
+    assert entries()["uni"].weights.revision == ""
+    (settings / "revisions.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"revisions\.json.*Delete that file"):
+        entries()
+
+
+def test_file_of_another_program_has_the_pinned_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--MahmoodLab--UNI" / "snapshots" / OLD
+    snapshot.mkdir(parents=True)
+    (snapshot / "pytorch_model.bin").touch()
+    found = on_disk("uni", replace(UNI, revision=OLD))
+    assert found == snapshot / "pytorch_model.bin"
+    assert commit_of(found) == OLD
+    assert on_disk("uni", replace(UNI, revision=NEW)) is None
+
+
+def test_models_with_the_same_file_keep_one(tmp_path: Path) -> None:
+    source = replace(UNI, shared="uni")
+    (tmp_path / "uni.safetensors").touch()
+    assert find_weights("uni-2", source, tmp_path).name == "uni.safetensors"
+    assert _target("uni-2", source) == _target("uni", UNI)
