@@ -19,6 +19,8 @@ from .core.edits import Edit
 from .core.embeddings import Embeddings
 from .core.jobs import Progress, run
 from .core.prompts import Prompts
+from .core.quality import QualityLimits, Sifted, TileQuality
+from .core.quality import sift as sift_tiles
 from .core.slide import Slide, SlideError
 from .core.tiles import TileGrid, TileSpec, make_grid
 
@@ -60,9 +62,11 @@ __all__ = [
     "models",
     "open_project",
     "open_slide",
+    "quality",
     "search",
     "search_text",
     "segment",
+    "sift",
     "tiles",
     "tissue",
     "umap",
@@ -128,6 +132,59 @@ def tiles(
     spec = TileSpec(tile_px, mpp, overlap, min_tissue)
     mask = None if tissue is None else tissue.mask
     return make_grid(slide.id, slide.levels, slide.mpp, spec, mask)
+
+
+def quality(
+    slide: SlideReader,
+    grid: TileGrid,
+    tissue: TissueMask | None = None,
+    project: Project | str | Path | None = None,
+    report: Report | None = None,
+) -> TileQuality:
+    """Measure tissue, blur and pen of the tiles of a grid; no network is needed.
+
+    Parameters
+    ----------
+    slide : SlideReader
+    grid : TileGrid
+    tissue : TissueMask, optional
+        What :func:`tissue` found, if it has been looked for.
+    project : Project, str or Path, optional
+        Where measures are kept and found again.
+    report : callable, optional
+    """
+    from .analysis.quality import quality_of
+
+    with _slide_store(slide, project, create=True) as store:
+        return run(quality_of(slide, grid, tissue, store), report)
+
+
+def sift(
+    grid: TileGrid,
+    quality: TileQuality,
+    min_tissue: float = 0.5,
+    max_blur: float = 1.3,
+    max_pen: float = 0.05,
+) -> Sifted:
+    """Leave out the tiles of a grid that are not good enough.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    quality : TileQuality
+        What :func:`quality` measured on that grid.
+    min_tissue, max_pen : float
+        Fractions of the tile, 0 to 1.
+    max_blur : float
+        Size of the finest detail in micrometres.
+
+    Returns
+    -------
+    Sifted
+        ``sifted.grid`` are the tiles that stay, a grid of its own; ``sifted.summary()`` says why
+        others do not.
+    """
+    return sift_tiles(grid, quality, QualityLimits(min_tissue, max_blur, max_pen))
 
 
 def embed(
@@ -653,11 +710,13 @@ def _text_encoder(
 
 
 @contextmanager
-def _slide_store(slide: Slide, project: Project | str | Path | None) -> Iterator[Path | None]:
+def _slide_store(
+    slide: Slide, project: Project | str | Path | None, create: bool = False
+) -> Iterator[Path | None]:
     if project is None:
         yield None
         return
-    with _at(project, create=False) as opened:
+    with _at(project, create=create) as opened:
         yield opened.slide_store(slide.id)
 
 

@@ -1,4 +1,4 @@
-"""The verbs as commands: ``pathfm info|tissue|embed|search|classify|import|export|models|slide``.
+"""The verbs as commands: ``pathfm info|tissue|tiles|embed|search|classify|import|export``, ...
 
 Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
 stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights,
@@ -20,6 +20,7 @@ from .cli_models import app as models_app
 from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_project
 from .cli_search import classify, search
 from .cli_slide import app as slide_app
+from .cli_tiles import MaxBlur, MaxPen, MinTissue, good_tiles, limits, tiles
 from .core.jobs import Progress, run
 from .terminal import answer, command, licence, reporting
 
@@ -116,6 +117,9 @@ def tissue(
     answer(facts, f"{100 * fraction:.1f}% of the slide is tissue{square}", as_json)
 
 
+app.command()(tiles)
+
+
 @app.command()
 @command
 def embed(
@@ -129,6 +133,9 @@ def embed(
     tile_px: Annotated[
         int | None, typer.Option(help="Side of a tile in pixels; the encoder's own.")
     ] = None,
+    min_tissue: MinTissue = 0.5,
+    max_blur: MaxBlur = None,
+    max_pen: MaxPen = None,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +151,10 @@ def embed(
         spec = network.spec
         report(Progress(0, 0, "Finding tissue"))
         found = api.tissue(opened)
-        grid = api.tiles(opened, found, tile_mpp or spec.mpp, tile_px or spec.tile_px)
+        size = tile_mpp or spec.mpp, tile_px or spec.tile_px
+        grid = api.tiles(opened, found, *size, min_tissue=min_tissue)
+        wanted = limits(min_tissue, max_blur, max_pen)
+        grid = good_tiles(opened, grid, found, wanted, folder, report)
         made = api.embed(opened, grid, network, folder, report=report)
     facts = {
         "slide": grid.slide_id,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,6 +206,13 @@ class TileGrid:
     def inside(self, polygon: NDArray[np.floating]) -> NDArray[np.int64]:
         """Numbers of the tiles whose centre lies in a polygon, ``(K, 2)`` ``(y, x)`` level-0."""
         return np.flatnonzero(points_in_polygon(self.centers, polygon))
+
+    def where(self, keep: NDArray[np.bool_]) -> TileGrid:
+        """Return the grid of the tiles ``keep``, ``(N,)`` bool: itself if that is all of them.
+
+        Its :attr:`hash` is another one, and its tiles are numbered anew.
+        """
+        return self if keep.all() else replace(self, origins=self.origins[keep])
 
     def level_origins(self, downsample: float) -> NDArray[np.int64]:
         """Origins ``(N, 2)`` in pixels of a level with that downsample (rounded down)."""
