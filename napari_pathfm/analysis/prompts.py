@@ -22,16 +22,19 @@ class PromptSet:
     Attributes
     ----------
     name : str
-        The encoder whose authors defined it, or "general".
+        An encoder whose authors defined it, or "general".
     templates : tuple of str
         Each with :data:`PLACE` in it.
     source : str
         Where it comes from.
+    also : tuple of str
+        Further encoders of these authors.
     """
 
     name: str
     templates: tuple[str, ...]
     source: str = ""
+    also: tuple[str, ...] = ()
 
     def prompts(self, names: Sequence[str]) -> list[str]:
         """Put each name (synonyms of one class) into each template: ``names x templates``.
@@ -53,7 +56,9 @@ def prompt_sets() -> dict[str, PromptSet]:
     """Every ensemble by its name, from the file beside this one."""
     tables = tomllib.loads(_FILE.read_text("utf-8"))
     return {
-        name: PromptSet(name, tuple(table["templates"]), table["source"])
+        name: PromptSet(
+            name, tuple(table["templates"]), table["source"], tuple(table.get("also", ()))
+        )
         for name, table in tables.items()
     }
 
@@ -61,4 +66,5 @@ def prompt_sets() -> dict[str, PromptSet]:
 def prompts_of(encoder: str) -> PromptSet:
     """Return the ensemble that an encoder's authors defined, or the general one."""
     sets = prompt_sets()
-    return sets.get(encoder, sets[GENERAL])
+    theirs = (each for each in sets.values() if encoder in (each.name, *each.also))
+    return next(theirs, sets[GENERAL])

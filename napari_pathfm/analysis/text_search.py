@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,14 @@ class TilesForText:
         return self._encoder.tokens(tiles)
 
 
+@runtime_checkable
+class WithLengths(Protocol):
+    """An encoder that tells vectors of texts before they are brought to length 1."""
+
+    def text_features(self, texts: list[str]) -> NDArray[np.float32]:
+        """Embed texts: ``(N, D)`` float32."""
+
+
 def text_encoder(encoder: Encoder) -> TextEncoder:
     """Return the encoder as one that embeds texts.
 
@@ -107,22 +116,37 @@ def tiles_for_text(encoder: TextEncoder) -> Encoder:
 
 
 def embed_texts(
-    encoder: TextEncoder, texts: Sequence[str], queue: InferenceQueue | None = None
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    queue: InferenceQueue | None = None,
+    own_lengths: bool = False,
 ) -> Job[NDArray[np.float32]]:
     """Embed texts in the inference thread, some at a time.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+    texts : sequence of str
+    queue : InferenceQueue, optional
+        That of the encoder's device if absent.
+    own_lengths : bool
+        Leave vectors the lengths that the network gives them, if the encoder tells them.
 
     Returns
     -------
     ndarray
-        ``(N, D)`` float32, each of length 1.
+        ``(N, D)`` float32, each of length 1 unless they have their own.
     """
+    embed = encoder.embed_text
+    if own_lengths and isinstance(encoder, WithLengths):
+        embed = encoder.text_features
     queue = queue or device_queue(encoder.device)
     step = TEXTS_A_UNIT if queue.unit_seconds is None else TEXTS_A_SHORT_UNIT
     parts: list[NDArray[np.float32]] = []
     for start in range(0, len(texts), step):
         yield Progress(start, len(texts), "Reading the text")
         part = list(texts[start : start + step])
-        parts.append(queue.call(partial(encoder.embed_text, part), Priority.VISIBLE))
+        parts.append(queue.call(partial(embed, part), Priority.VISIBLE))
     return np.concatenate(parts)
 
 

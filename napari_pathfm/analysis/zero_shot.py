@@ -2,7 +2,8 @@
 
 Each class is asked for with all its synonyms in all templates of a prompt ensemble. Each text's
 vector is brought to length 1, their mean is taken, and that is brought to length 1 again (Radford
-et al., ICML 2021, 3.1.4; with synonyms: Lu et al., CVPR 2023, "MI-Zero"). A tile's score for a
+et al., ICML 2021, 3.1.4; with synonyms: Lu et al., CVPR 2023, "MI-Zero"); for BioViL, whose authors
+do it otherwise, the texts' vectors keep their lengths until the mean is taken. A tile's score for a
 class is the cosine of the two vectors; probabilities are the softmax of the cosines times the scale
 that the model learned in training, if it did.
 """
@@ -136,9 +137,10 @@ def class_vectors(
         raise ValueError("There are no classes to tell apart: name one or more.")
     prompts = prompts or prompts_of(encoder.spec.name)
     asked = [prompts.prompts(synonyms or [name]) for name, synonyms in classes.items()]
-    vectors = yield from embed_texts(encoder, [text for texts in asked for text in texts], queue)
+    texts, plain = [text for texts in asked for text in texts], encoder.spec.mean_first
+    vectors = yield from embed_texts(encoder, texts, queue, own_lengths=plain)
     ends = np.cumsum([len(texts) for texts in asked])
-    parts = np.split(vectors / lengths(vectors)[:, None], ends[:-1])
+    parts = np.split(vectors if plain else vectors / lengths(vectors)[:, None], ends[:-1])
     means = np.stack([part.mean(0) for part in parts])
     found: NDArray[np.float32] = (means / lengths(means)[:, None]).astype(np.float32)
     return found

@@ -86,7 +86,8 @@ class EncoderSpec(ModelSpec):
     interpolation : str
         "bilinear" or "bicubic": how tiles of another size are resized.
     pooling : str
-        "cls", "cls+mean" or "avg" of the tokens, or "own": the network's own pooling.
+        "cls", "cls+mean" or "avg" of the tokens, "own": the network's own pooling, or "two-scale":
+        the class token beside the mean of those of the tile's quarters, each at twice the size.
     precision : str
         What its authors run it in: "float32", "float16" or "bfloat16".
     crop_px : int
@@ -100,6 +101,9 @@ class EncoderSpec(ModelSpec):
     joint : bool
         Whether the pooled vectors lie where its texts do, so that stored ones can be searched by
         text; else tiles are embedded once more for it.
+    mean_first : bool
+        Of several texts for one class, the mean is taken and then brought to length 1, as its
+        authors do it; else each of them is brought to length 1 before.
     """
 
     tile_px: int
@@ -118,6 +122,7 @@ class EncoderSpec(ModelSpec):
     any_size: bool = False
     text: bool = False
     joint: bool = False
+    mean_first: bool = False
 
     @property
     def input_px(self) -> int:

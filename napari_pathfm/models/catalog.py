@@ -68,7 +68,7 @@ _CHOICES = {
     "interpolation": ("bilinear", "bicubic"),
     "kind": KINDS,
     "status": STATUSES,
-    "pooling": ("cls", "cls+mean", "avg", "own"),
+    "pooling": ("cls", "cls+mean", "avg", "own", "two-scale"),
     "precision": ("float32", "float16", "bfloat16"),
     "keys": ("", *MAPPINGS),
 }

@@ -160,7 +160,8 @@ class NetworkEncoder:
 
     The network has ``forward_features(images)``: ``(B, 3, h, w)`` float32 to ``(B, T, C)`` tokens,
     class and register tokens first, or to a ``(B, C, h, w)`` feature map. One whose catalogue entry
-    says ``pooling = "own"`` has ``pool(features)``, too, to ``(B, dim)``.
+    says ``pooling = "own"`` has ``pool(features)``, too, to ``(B, dim)``; one of which it says
+    ``pooling = "two-scale"`` has ``two_scales(images)``, to ``(B, dim)``.
 
     It starts in float32 and goes over to the fastest precision with the same answers when it is
     calibrated: by :meth:`calibration`, or by the first :meth:`embed` of enough tiles.
@@ -221,14 +222,15 @@ class NetworkEncoder:
         as_they_are = self.spec.any_size and not tiles.shape[1] % self.spec.patch
         px = tiles.shape[1] if as_they_are else self.spec.input_px
 
-        def grid(features: torch.Tensor) -> torch.Tensor:
+        def grid(images: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = self._network.forward_features(images)
             if features.ndim == 4:
                 return features.permute(0, 2, 3, 1)
             patches = features[:, self.spec.prefix_tokens :]
             side = px // self.spec.patch
             return patches.reshape(len(patches), side, side, -1)
 
-        return self._forward(self._network, self.precision, tiles, grid, as_they_are)
+        return self._forward(self.precision, tiles, grid, as_they_are)
 
     @property
     def calibrated(self) -> bool:
@@ -274,7 +276,13 @@ class NetworkEncoder:
     def _embed(
         self, network: Any, precision: Precision, tiles: NDArray[np.uint8]
     ) -> NDArray[np.float32]:
-        return self._forward(network, precision, tiles, partial(self._pool, network))
+        def vectors(images: torch.Tensor) -> torch.Tensor:
+            if self.spec.pooling == "two-scale":
+                found: torch.Tensor = network.two_scales(images)
+                return found
+            return self._pool(network, network.forward_features(images))
+
+        return self._forward(precision, tiles, vectors)
 
     def _pool(self, network: Any, features: torch.Tensor) -> torch.Tensor:
         import torch
@@ -294,10 +302,9 @@ class NetworkEncoder:
 
     def _forward(
         self,
-        network: Any,
         precision: Precision,
         tiles: NDArray[np.uint8],
-        head: Callable[[torch.Tensor], torch.Tensor],
+        answer: Callable[[torch.Tensor], torch.Tensor],
         as_they_are: bool = False,
     ) -> NDArray[np.float32]:
         import torch
@@ -307,8 +314,7 @@ class NetworkEncoder:
                 images = self._images(tiles, as_they_are)
                 if not precision.channels_last:
                     images = images.contiguous()
-                answer = head(network.forward_features(images))
-                result: NDArray[np.float32] = answer.float().cpu().numpy()
+                result: NDArray[np.float32] = answer(images).float().cpu().numpy()
                 return result
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -354,10 +360,17 @@ class NetworkTextEncoder(NetworkEncoder):
 
     def embed_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed texts: ``(N, D)`` float32, each of length 1."""
+        vectors = self.text_features(texts)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        units: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
+        return units
+
+    def text_features(self, texts: list[str]) -> NDArray[np.float32]:
+        """Embed texts: ``(N, D)`` float32, each of the length that the network gives it."""
         import torch
 
         with torch.inference_mode(), precisions.autocast(self.device, self.precision):
-            found = torch.nn.functional.normalize(self._network.encode_text(texts).float(), dim=1)
+            found = self._network.encode_text(texts).float()
         vectors: NDArray[np.float32] = found.cpu().numpy()
         return vectors
 
@@ -373,10 +386,11 @@ class NetworkTextEncoder(NetworkEncoder):
 
         network = self._network
 
-        def project(features: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.normalize(network.project(features).float(), dim=1)
+        def project(images: torch.Tensor) -> torch.Tensor:
+            projected = network.project(network.forward_features(images))
+            return torch.nn.functional.normalize(projected.float(), dim=1)
 
-        return self._forward(network, self.precision, tiles, project)
+        return self._forward(self.precision, tiles, project)
 
 
 def _normalisation(spec: EncoderSpec, device: str) -> tuple[torch.Tensor, torch.Tensor]:

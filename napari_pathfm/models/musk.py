@@ -115,6 +115,19 @@ class Musk(nn.Module):
         """Tokens of ``(B, 3, px, px)`` images: ``(B, 1 + n, width)``, the class token first."""
         return self.beit3.images(images)
 
+    def two_scales(self, images: torch.Tensor) -> torch.Tensor:
+        """Vectors of ``(B, 3, px, px)`` images as the authors train on them: ``(B, 2 * width)``.
+
+        The class token of the image, then the mean of the class tokens of its four quarters after
+        it was enlarged twofold (their ``ms_aug``, after Shi et al., 2024, arXiv 2403.13043).
+        """
+        count, px = len(images), images.shape[2]
+        large = F.interpolate(images.float(), scale_factor=2, mode="bicubic")
+        places = large.reshape(count, 3, 2, px, 2, px)
+        quarters = places.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
+        near = self.forward_features(quarters)[:, 0].reshape(4, count, -1).mean(0)
+        return torch.cat([self.forward_features(images)[:, 0], near], 1)
+
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Vectors of ``(B, T, width)`` tokens in the space of the texts: ``(B, width)``."""
         vectors: torch.Tensor = self.vision_head(features[:, 0])

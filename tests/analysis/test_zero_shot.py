@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_pathfm.analysis.prompts import PromptSet, prompt_sets, prompts_of
 from napari_pathfm.analysis.zero_shot import ZeroShot, class_vectors, zero_shot
@@ -19,10 +23,14 @@ def test_ensembles_of_the_authors() -> None:
     conch = sets["conch"].prompts(["x"])
     assert {"x.", "a photomicrograph showing x.", "x, H&E."} <= set(conch)
     assert prompts_of("keep").prompts(["tumor"]) == ["an H&E image of tumor."]
-    assert prompts_of("musk").prompts(["lung adenocarcinoma"]) == [
-        "histopathology image of lung adenocarcinoma"
-    ]
-    assert prompts_of("plip") == sets["general"]
+    musk = prompts_of("musk").prompts(["lung adenocarcinoma"])
+    assert "histopathology image of lung adenocarcinoma" in musk
+    assert len(musk) == 4
+    assert prompts_of("musk-ms") == prompts_of("musk")
+    assert prompts_of("plip").prompts(["tumor"]) == ["An H&E image patch of tumor."]
+    assert prompts_of("quiltnet-b-16") == sets["quiltnet-b-32"]
+    assert prompts_of("biovil-t").prompts(["pneumonia"]) == ["pneumonia"]
+    assert prompts_of("clip") == sets["general"]
     assert all(each.source and each.prompts(["x"]) for each in sets.values())
 
 
@@ -46,6 +54,27 @@ def test_a_class_is_the_mean_of_its_texts() -> None:
     np.testing.assert_allclose(found[1], other / np.linalg.norm(other), atol=1e-6)
     with pytest.raises(ValueError, match="name one or more"):
         run(class_vectors(encoder, {}))
+
+
+class OwnMean:
+    """An encoder whose authors take the mean of texts before they bring it to length 1."""
+
+    spec = replace(clip().spec, mean_first=True)
+    device = "cpu"
+
+    def text_features(self, texts: list[str]) -> NDArray[np.float32]:
+        return np.float32([[len(text), 1.0] for text in texts])
+
+    def embed_text(self, texts: list[str]) -> NDArray[np.float32]:
+        raise AssertionError("these have lost their lengths")
+
+
+def test_mean_of_texts_with_their_own_lengths() -> None:
+    encoder: Any = OwnMean()
+    pair = PromptSet("mine", ("{}", "a rather long text about {}"))
+    found = run(class_vectors(encoder, {"x": []}, pair))
+    mean = np.mean([[1, 1], [len("a rather long text about x"), 1]], 0)
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), rtol=1e-6)
 
 
 def test_scores_and_probabilities() -> None:

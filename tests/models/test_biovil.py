@@ -125,6 +125,7 @@ def test_images_from_a_file(
     np.testing.assert_allclose(encoder.embed_for_text(cut), projected, atol=1e-3)
     assert "96 of 128 grey px" in encoder.key.preprocessing
     assert encoder.logit_scale is None  # cosines as they are
+    assert encoder.spec.mean_first  # of several texts, before it is brought to length 1
 
 
 def test_parameters_have_the_published_names(entries: dict[str, CatalogEntry]) -> None:

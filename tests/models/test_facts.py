@@ -120,6 +120,10 @@ FACTS = {
         rounded(675.2e6, 1e5), None, 1, 24, 1024, 1024, HALF, "bicubic", 384, 384,
         precision="float16",
     ),
+    "musk-ms": Fact(
+        rounded(675.2e6, 1e5), None, 1, 24, 1024, 2048, HALF, "bicubic", 384, 384,
+        precision="float16",
+    ),
     "keep": Fact(
         None, (1, 197, 1024), 1, 14, 1024, 768, IMAGENET, "bicubic", precision="float16"
     ),
@@ -141,7 +145,10 @@ def test_network_is_what_its_authors_say(entries: Entries, name: str) -> None:
     features = network.forward_features(
         torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta")
     )
-    pooled = NetworkEncoder(spec, network, "", "meta")._pool(network, features)
+    if spec.pooling == "two-scale":
+        pooled = network.two_scales(torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta"))
+    else:
+        pooled = NetworkEncoder(spec, network, "", "meta")._pool(network, features)
     assert tuple(pooled.shape) == (2, fact.dim) == (2, spec.dim)
     if features.ndim == 4:
         assert tuple(features.shape) == (2, fact.token_dim, fact.grid, fact.grid)

@@ -159,6 +159,26 @@ def test_musk_from_a_local_file(encoder: Any, tiles: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(encoder.embed_for_text(cut), projected, atol=1e-4)
 
 
+def test_two_scales_are_the_authors_recommendation(
+    tmp_path: Path, entries: dict[str, CatalogEntry], encoder: Any, tiles: NDArray[np.uint8]
+) -> None:
+    entry = small_entry(entries["musk-ms"], small_musk())
+    entry = replace(entry, spec=replace(entry.encoder, dim=64))
+    both = load(entry, tmp_path, "cpu")  # from musk's own file
+    assert both.key.weights == encoder.key.weights
+    assert both.key.pooling == "two-scale" != encoder.key.pooling
+    cut = np.ascontiguousarray(tiles[:2, :64, :64])
+    images = (torch.from_numpy(cut).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    large = F.interpolate(images, size=128, mode="bicubic")
+    state = small_musk().state_dict()
+    corners = [large[..., y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)]
+    quarters = [direct_images(state, corner)[:, 0] for corner in corners]
+    expected = torch.cat([direct_images(state, images)[:, 0], torch.stack(quarters).mean(0)], 1)
+    np.testing.assert_allclose(both.embed(cut), expected, atol=1e-4)
+    np.testing.assert_allclose(both.embed_for_text(cut), encoder.embed_for_text(cut), atol=1e-6)
+    np.testing.assert_allclose(both.tokens(cut), encoder.tokens(cut), atol=1e-6)
+
+
 def test_file_without_the_text_tower(tmp_path: Path, entries: dict[str, CatalogEntry]) -> None:
     network = small_musk()
     state = {k: v for k, v in network.state_dict().items() if k != "language_head.weight"}
