@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from statistics import median
+from weakref import WeakKeyDictionary
+
+from ..models.base import Encoder
 
 SIZES = (1, 2, 4, 8, 16, 32)
 """What is tried on a processor; a batch of a GPU is larger (:data:`GPU_SIZES`)."""
@@ -107,3 +111,15 @@ class BatchSize:
                 return size if promising and len(self._seconds[chosen]) >= 2 else chosen
             chosen = size
         return chosen
+
+
+_known: WeakKeyDictionary[Encoder, BatchSize] = WeakKeyDictionary()
+
+
+def batch_size_of(encoder: Encoder) -> BatchSize:
+    """Return what is known of an encoder: found out once, used for all slides that follow."""
+    with suppress(TypeError):  # a stranger's encoder that cannot be remembered
+        if encoder not in _known:
+            _known[encoder] = BatchSize(SIZES if encoder.device == "cpu" else GPU_SIZES)
+        return _known[encoder]
+    return BatchSize(SIZES if encoder.device == "cpu" else GPU_SIZES)

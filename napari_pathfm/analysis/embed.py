@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,23 +17,37 @@ from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
 from ..io.store import FeatureStore
-from ..models.base import Encoder, ModelError
-from ..models.precision import Calibrating
-from .batch_size import GPU_SIZES, SIZES, BatchSize
+from ..io.walk import AHEAD
+from ..models.base import Encoder
+from .pace import Pace
+from .tile_order import GivenOrder, TileOrder
+from .units import Units, Vectors
 
-IN_FLIGHT = 2
-"""Units submitted at a time: one runs while the next one waits, so the network never idles."""
+READING_COUNTS = 0.2
+"""Part of the time from which on a processor, too, reads while its network works. Below it the two
+would only take the cores from each other: one thread of a network that has to wait stops all."""
 
-Vectors = NDArray[np.float32]
+SURE_SECONDS = 1.0
+"""So long the stages are watched before that is decided, once."""
+
+WATCH_SECONDS = 3.0
+"""How often somebody who watches is shown what there is."""
 
 
 class TileSource(Protocol):
     """What embedding needs of a slide."""
 
     def tiles(
-        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = ...
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-        """Yield numbers ``(B,)`` and tiles ``(B, tile_px, tile_px, 3)`` uint8."""
+        self,
+        grid: TileGrid,
+        order: NDArray[np.integer] | None = None,
+        batch: int = ...,
+        ahead: int = ...,
+    ) -> Generator[tuple[NDArray[np.int64], NDArray[np.uint8]], None, None]:
+        """Yield numbers ``(B,)`` and tiles ``(B, tile_px, tile_px, 3)`` uint8.
+
+        `ahead` batches are read in other threads while one is used; 0: nothing is.
+        """
 
 
 def embed(
@@ -44,7 +56,8 @@ def embed(
     encoder: Encoder,
     store: FeatureStore | None = None,
     queue: InferenceQueue | None = None,
-    order: NDArray[np.integer] | None = None,
+    order: TileOrder | NDArray[np.integer] | None = None,
+    watch: Callable[[Embeddings], None] | None = None,
 ) -> Job[Embeddings]:
     """Embed the tiles of a grid.
 
@@ -60,8 +73,11 @@ def embed(
     queue : InferenceQueue, optional
         Where the network runs; that of the encoder's device if absent. Its ``unit_seconds``
         decides how much is done at a time.
-    order : ndarray, optional
-        ``(M,)`` numbers of the tiles wanted, the most urgent first; all in file order if absent.
+    order : TileOrder or ndarray, optional
+        Which tiles come first, and may change its mind meanwhile; or ``(M,)`` numbers of the tiles
+        wanted, the most urgent first. All in file order if absent.
+    watch : callable, optional
+        Is shown all that there is every :data:`WATCH_SECONDS`, in the thread of the job.
 
     Returns
     -------
@@ -73,7 +89,7 @@ def embed(
     ValueError
         The grid has no tiles, or the store's vectors were made in another way.
     ModelError
-        The device has not enough memory for a single tile.
+        The device has not enough memory for a single tile, or does not answer any more.
     SlideError
         The slide cannot be read.
     ProjectError
@@ -86,43 +102,95 @@ def embed(
         )
     if store is not None and (difference := store.key.difference(encoder.key)):
         raise ValueError(f"These embeddings cannot be continued with this encoder: {difference}")
-    queue = queue or device_queue(encoder.device)
+    if isinstance(order, TileOrder):
+        sorter: TileOrder | GivenOrder = order
+    else:
+        sorter = GivenOrder(np.arange(len(grid)) if order is None else order)
     with ExitStack() as stack:
         if store is not None:
             stack.enter_context(store.lock())
         made = _Made(encoder, grid, store)
-        wanted = np.arange(len(grid)) if order is None else np.asarray(order, np.int64)
-        todo = wanted[~np.isin(wanted, made.known)]
+        todo = sorter.sort(np.setdiff1d(np.arange(len(grid)), made.known))
         yield Progress(made.count, made.count + len(todo), made.text, "tiles")
         if len(todo):
-            yield from _embed(slide, encoder, queue, todo, made)
+            pipeline = _Pipeline(slide, encoder, queue or device_queue(encoder.device), made)
+            stack.callback(pipeline.stop)
+            yield from pipeline.run(sorter, todo, watch)
         return made.read()
 
 
-def _embed(
-    slide: TileSource,
-    encoder: Encoder,
-    queue: InferenceQueue,
-    todo: NDArray[np.int64],
-    made: _Made,
-) -> Job[None]:
-    """Embed the tiles `todo`, always preparing a unit while another one runs."""
-    total = made.count + len(todo)
-    units = _Units(encoder, queue)
-    reader = slide.tiles(made.grid, todo, units.size.largest)
-    with ExitStack() as stack:
-        stack.callback(getattr(reader, "close", lambda: None))
-        stack.callback(units.stop)
-        for numbers, tiles in reader:
-            for _ in units.calibrate(tiles):
-                yield Progress(made.count, total, f"{made.text}: choosing the precision", "tiles")
-            units.cut(numbers, tiles)
-            while units.busy:
-                made.add(*units.next())
-                yield Progress(made.count, total, made.text + units.remark, "tiles")
+class _Pipeline:
+    """Reads tiles, has them embedded and keeps the vectors; knows which of these is slowest."""
+
+    def __init__(
+        self, slide: TileSource, encoder: Encoder, queue: InferenceQueue, made: _Made
+    ) -> None:
+        self._slide, self._encoder, self._made = slide, encoder, made
+        self._units = Units(encoder, queue)
+        self._pace = Pace("reading", "the network", "writing")
+        self._ahead = AHEAD if encoder.device != "cpu" else 0
+        self.stop = self._units.stop
+
+    def run(
+        self,
+        order: TileOrder | GivenOrder,
+        todo: NDArray[np.int64],
+        watch: Callable[[Embeddings], None] | None,
+    ) -> Job[None]:
+        """Embed the tiles `todo`; whenever the order changes, what is left is ordered anew."""
+        made, shown = self._made, time.monotonic()
+        total = made.count + len(todo)
+        while len(todo):
+            for text in self._walk(order, todo):
+                yield Progress(made.count, total, text, "tiles")
+                if watch is not None and time.monotonic() - shown > WATCH_SECONDS:
+                    watch(made.read())
+                    shown = time.monotonic()
+            todo = order.sort(np.setdiff1d(todo, made.known))
+
+    def _walk(self, order: TileOrder | GivenOrder, todo: NDArray[np.int64]) -> Iterator[str]:
+        """Embed tiles in this order until it changes; yields what there is to say."""
+        turn, units, grid = order.turn, self._units, self._made.grid
+        ahead = self._ahead = self._read_ahead()
+        with closing(self._slide.tiles(grid, todo, units.size.largest, ahead)) as reader:
+            while (batch := self._read(reader)) is not None:
+                for _ in units.calibrate(batch[1]):
+                    yield f"{self._made.text}: choosing the precision"
+                urgent = Priority.VISIBLE if order.visible(batch[0]) else Priority.REST
+                units.cut(*batch, urgent)
+                while units.busy or (units.pending and not ahead):
+                    self._take()
+                    yield self._text()
+                    if order.turn != turn:
+                        units.forget()
+                if order.turn != turn or ahead != self._read_ahead():
+                    break
         while units.pending:
-            made.add(*units.next())
-            yield Progress(made.count, total, made.text + units.remark, "tiles")
+            self._take()
+            yield self._text()
+
+    def _read(
+        self, reader: Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
+        with self._pace.waiting("reading"):
+            return next(reader, None)
+
+    def _take(self) -> None:
+        with self._pace.waiting("the network"):
+            numbers, vectors = self._units.next()
+        with self._pace.waiting("writing"):
+            self._made.add(numbers, vectors)
+
+    def _read_ahead(self) -> int:
+        pace = self._pace
+        slow = pace.total > SURE_SECONDS and pace.share("reading") > READING_COUNTS
+        return AHEAD if slow else self._ahead
+
+    def _text(self) -> str:
+        units, encoder = self._units, self._encoder
+        facts = f"{encoder.device}, {encoder.key.precision}, {units.largest} at a time"
+        parts = [facts, units.remark, f"limited by {self._pace.limit}"]
+        return f"{self._made.text} ({'; '.join(filter(None, parts))})"
 
 
 class _Made:
@@ -134,12 +202,17 @@ class _Made:
         self._encoder, self._store = encoder, store
         self._tiles: list[NDArray[np.int64]] = []
         self._vectors: list[Vectors] = []
-        self.known = np.zeros(0, np.int64) if store is None else store.read().tiles
-        self.count = len(self.known)
+        self._before = np.zeros(0, np.int64) if store is None else store.read().tiles
+        self.count = len(self._before)
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """Numbers of the tiles that have a vector."""
+        return np.concatenate([self._before, *self._tiles])
 
     def add(self, tiles: NDArray[np.int64], vectors: Vectors) -> None:
+        self._tiles.append(tiles)
         if self._store is None:
-            self._tiles.append(tiles)
             self._vectors.append(vectors)
         else:
             if not self.count:
@@ -156,101 +229,6 @@ class _Made:
         return Embeddings(
             self._encoder.key,
             self.grid.hash,
-            np.concatenate([self.known, *self._tiles]),
+            self.known,
             np.concatenate(self._vectors) if self._vectors else none,
         )
-
-
-class _Units:
-    """Cuts tiles into units of inference and keeps :data:`IN_FLIGHT` of them submitted.
-
-    Attributes
-    ----------
-    remark : str
-        What the user should know about how it goes, to be put behind the progress text.
-    """
-
-    def __init__(self, encoder: Encoder, queue: InferenceQueue) -> None:
-        self.size = BatchSize(SIZES if encoder.device == "cpu" else GPU_SIZES)
-        self.remark = ""
-        self._encoder, self._queue = encoder, queue
-        self._calibrated = not isinstance(encoder, Calibrating) or encoder.calibrated
-        self._rest = (np.zeros(0, np.int64), np.zeros((0, 1, 1, 3), np.uint8))
-        self._running: deque[
-            tuple[NDArray[np.int64], NDArray[np.uint8], Future[tuple[Vectors, float]]]
-        ] = deque()
-
-    def calibrate(self, tiles: NDArray[np.uint8]) -> Iterator[None]:
-        """Let the encoder find its precision on the first tiles, unit by unit."""
-        if self._calibrated or not isinstance(self._encoder, Calibrating):
-            return
-        self._calibrated = True
-        unit = 8 if self._queue.unit_seconds is None else 2
-        steps = self._encoder.calibration(tiles, unit)
-        while self._queue.call(lambda: next(steps, False)) is not False:
-            yield
-
-    def cut(self, numbers: NDArray[np.int64], tiles: NDArray[np.uint8]) -> None:
-        """Take tiles to be cut; those before must have been used up."""
-        self._rest = numbers, tiles
-        self._fill()
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is more to cut than can be submitted now."""
-        return bool(len(self._rest[0]))
-
-    @property
-    def pending(self) -> bool:
-        """Whether a unit has been submitted that was not taken yet."""
-        return bool(self._running)
-
-    def next(self) -> tuple[NDArray[np.int64], Vectors]:
-        """Wait for the oldest unit and submit another one."""
-        numbers, tiles, future = self._running[0]
-        try:
-            vectors, seconds = future.result()
-        except MemoryError as error:
-            vectors = self._in_parts(tiles, error)
-        else:
-            self.size.took(len(numbers), seconds)
-        self._running.popleft()
-        self._fill()
-        return numbers, vectors
-
-    def stop(self) -> None:
-        """Take back what waits, and wait for what runs: nobody else's network is still at it."""
-        wait([future for _, _, future in self._running if not future.cancel()])
-        self._running.clear()
-
-    def _fill(self) -> None:
-        while self.busy and len(self._running) < IN_FLIGHT:
-            size = self.size.choose(self._queue.unit_seconds)
-            numbers, tiles = self._rest
-            self._rest = numbers[size:], tiles[size:]
-            part = tiles[:size]
-            future = self._queue.submit(self._unit(part), Priority.REST)
-            self._running.append((numbers[:size], part, future))
-
-    def _unit(self, tiles: NDArray[np.uint8]) -> Callable[[], tuple[Vectors, float]]:
-        def unit() -> tuple[Vectors, float]:
-            start = time.perf_counter()
-            vectors = self._encoder.embed(tiles)
-            return vectors, time.perf_counter() - start
-
-        return unit
-
-    def _in_parts(self, tiles: NDArray[np.uint8], error: MemoryError) -> Vectors:
-        """Embed tiles that were too many at once, and use smaller units from now on."""
-        if len(tiles) == 1:
-            raise ModelError(str(error)) from error
-        size = self.size.out_of_memory(len(tiles))
-        self.remark = f" ({size} at a time: the memory of {self._encoder.device} is too small)"
-        parts: list[Vectors] = []
-        for start in range(0, len(tiles), size):
-            part = tiles[start : start + size]
-            try:
-                parts.append(self._queue.call(self._unit(part))[0])
-            except MemoryError as again:
-                parts.append(self._in_parts(part, again))
-        return np.concatenate(parts)

@@ -76,7 +76,7 @@ class InferenceQueue:
         return self.submit(unit, priority).result()
 
     def hold(self, seconds: float) -> None:
-        """Keep units of the lowest priority waiting for some time: the user is moving the view.
+        """Keep units that are no answer to a hand waiting for some time: it is moving the view.
 
         Where the device is the processor that also draws the window, the two would take the cores
         from each other. One unit passes each :data:`LONGEST_HOLD`, so that work never stops.
@@ -90,7 +90,7 @@ class InferenceQueue:
                 while not self._heap or (held := self._held()) > 0:
                     self._ready.wait(held if self._heap else None)
                 priority, _, future, unit = heapq.heappop(self._heap)
-            if priority == Priority.REST:
+            if priority >= Priority.VISIBLE:
                 self._last_rest = time.monotonic()
             if not future.set_running_or_notify_cancel():
                 continue
@@ -102,7 +102,7 @@ class InferenceQueue:
 
     def _held(self) -> float:
         """Seconds that the next unit has to wait still; 0 or less if it may run."""
-        if self._heap[0][0] < Priority.REST:
+        if self._heap[0][0] < Priority.VISIBLE:
             return 0.0
         until = min(self._held_until, self._last_rest + LONGEST_HOLD)
         return until - time.monotonic()

@@ -17,6 +17,11 @@ class ModelError(Exception):
     """A model cannot be loaded or used; the message says what to do about it."""
 
 
+class DeviceLost(ModelError):
+    """The card on which a network ran does not answer any more: what it was to do has not been
+    done, and nothing goes on elsewhere unless the user says so."""
+
+
 STATUSES = ("open", "gated", "closed", "none")
 """Whether weights can be had: by anybody, by those who accept terms, by nobody outside (a file at
 hand is loaded all the same), or there is no such model."""

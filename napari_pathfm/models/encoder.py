@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..core.embeddings import FeatureKey
 from ..core.jobs import Progress
 from . import precision as precisions
-from .base import EncoderSpec, ModelError
+from .base import DeviceLost, EncoderSpec, ModelError
 from .checkpoint import file_hash, load_into, read_state
-from .device import default_device, to_device
+from .device import Uploaded, default_device, lost, to_device, upload
 from .folding import fold_batch_norms
 from .keys import MAPPINGS, State
 from .precision import FLOAT32, Precision, Trial
@@ -201,15 +201,21 @@ class NetworkEncoder:
             precision=self.precision.name,
         )
 
-    def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def upload(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8] | Uploaded:
+        """Begin to bring tiles to the device, from any thread; :meth:`embed` takes the answer."""
+        return upload(tiles, self.device)
+
+    def embed(self, tiles: NDArray[np.uint8] | Uploaded) -> NDArray[np.float32]:
         """Embed ``(B, H, W, 3)`` uint8 tiles of any one size; returns ``(B, dim)`` float32.
 
         Raises
         ------
         MemoryError
             The device has not enough memory for that many at once.
+        DeviceLost
+            It does not answer any more.
         """
-        if not self.calibrated:
+        if not self.calibrated and not isinstance(tiles, Uploaded):
             self.calibrate(tiles)
         return self._embed(self._network, self.precision, tiles)
 
@@ -274,7 +280,7 @@ class NetworkEncoder:
         self.trials = tuple(trials)
 
     def _embed(
-        self, network: Any, precision: Precision, tiles: NDArray[np.uint8]
+        self, network: Any, precision: Precision, tiles: NDArray[np.uint8] | Uploaded
     ) -> NDArray[np.float32]:
         def vectors(images: torch.Tensor) -> torch.Tensor:
             if self.spec.pooling == "two-scale":
@@ -303,7 +309,7 @@ class NetworkEncoder:
     def _forward(
         self,
         precision: Precision,
-        tiles: NDArray[np.uint8],
+        tiles: NDArray[np.uint8] | Uploaded,
         answer: Callable[[torch.Tensor], torch.Tensor],
         as_they_are: bool = False,
     ) -> NDArray[np.float32]:
@@ -322,8 +328,16 @@ class NetworkEncoder:
                 f"{self.device} has not enough memory for {len(tiles)} tiles at once with "
                 f"{self.spec.name}. Close other programs that use it, or run on the CPU."
             ) from error
+        except RuntimeError as error:
+            if not lost(error):
+                raise
+            raise DeviceLost(
+                f"{self.device} does not answer any more ({str(error).splitlines()[0]}). What has "
+                "been computed is kept. Start the program anew to try the card again, or go on "
+                "with --device cpu, which is slower."
+            ) from error
 
-    def _images(self, tiles: NDArray[np.uint8], as_they_are: bool) -> torch.Tensor:
+    def _images(self, tiles: NDArray[np.uint8] | Uploaded, as_they_are: bool) -> torch.Tensor:
         """Bring tiles to the device, resize and normalise them: ``(B, 3, px, px)`` float32.
 
         The memory order is channels-last, as in the tiles.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,15 +13,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis import embed as module
 from napari_pathfm.analysis.embed import embed
-from napari_pathfm.core.embeddings import FeatureKey
+from napari_pathfm.analysis.tile_order import TileOrder
+from napari_pathfm.core.embeddings import Embeddings, FeatureKey
 from napari_pathfm.core.inference import InferenceQueue, Priority
 from napari_pathfm.core.jobs import Progress, run
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
 from napari_pathfm.io.errors import ProjectError
 from napari_pathfm.io.store import FeatureStore
-from napari_pathfm.models.base import EncoderSpec, ModelError
+from napari_pathfm.io.walk import AHEAD
+from napari_pathfm.models.base import DeviceLost, EncoderSpec, ModelError
 from napari_pathfm.models.catalog import encoder_specs, get_encoder
 from napari_pathfm.models.precision import cosine
 
@@ -40,11 +44,17 @@ class Source:
 
     walked: list[int] = field(default_factory=list)
     closed: int = 0
+    ahead: list[int] = field(default_factory=list)
 
     def tiles(
-        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = 32
-    ) -> Iterator[tuple[NDArray[np.int64], Tiles]]:
+        self,
+        grid: TileGrid,
+        order: NDArray[np.integer] | None = None,
+        batch: int = 32,
+        ahead: int = 3,
+    ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
         numbers = np.arange(len(grid)) if order is None else np.asarray(order, np.int64)
+        self.ahead.append(ahead)
         try:
             for start in range(0, len(numbers), batch):
                 part = numbers[start : start + batch]
@@ -98,7 +108,7 @@ def test_every_tile_once_in_the_inference_thread(grid: TileGrid, queue: Inferenc
     np.testing.assert_array_equal(made.vectors, expected(made.tiles))
     assert encoder.threads == {"of the test"}
     assert (seen[0].done, seen[0].total) == (0, 103)
-    assert seen[-1] == Progress(103, 103, "Embedding with mean", "tiles")
+    assert (seen[-1].done, seen[-1].total, seen[-1].unit) == (103, 103, "tiles")
     assert [p.done for p in seen] == sorted(p.done for p in seen)
     assert source.closed == 1
 
@@ -108,6 +118,91 @@ def test_order_is_kept(grid: TileGrid, queue: InferenceQueue) -> None:
     made = run(embed(Source(), grid, MeanEncoder(), queue=queue, order=order))
     assert made.tiles.tolist() == [50, 3, 99, 7]
     np.testing.assert_array_equal(made.vectors, expected(order))
+
+
+def test_what_is_looked_at_comes_first_and_the_order_follows_the_view(
+    grid: TileGrid, queue: InferenceQueue
+) -> None:
+    order, encoder, source = TileOrder(grid), MeanEncoder(pause=0.002), Source()
+    order.look(100, 100, 110, 110)
+    queue.unit_seconds = 0.004
+    moved_at = 0
+    job = embed(source, grid, encoder, queue=queue, order=order)
+    try:
+        while True:
+            progress = next(job)
+            if progress.done >= 9 and not moved_at:
+                moved_at = progress.done
+                order.look(0, 0, 15, 15)
+    except StopIteration as end:
+        made = end.value
+    assert sorted(made.tiles) == list(range(103))
+    np.testing.assert_array_equal(made.vectors, expected(made.tiles))
+    seen_first = set(made.tiles[:4].tolist())
+    assert {grid.at(100, 100), grid.at(109, 109)} <= seen_first
+    # At most the units that were under way come before what is looked at now.
+    after = made.tiles.tolist().index(grid.at(2, 2))
+    assert after <= moved_at + 8
+    assert source.closed == 2
+
+
+def test_somebody_may_watch_it_grow(
+    grid: TileGrid, queue: InferenceQueue, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
+    seen: list[Embeddings] = []
+    run(embed(Source(), grid, MeanEncoder(pause=0.002), store, queue, watch=seen.append))
+    counts = [len(each) for each in seen]
+    assert len(counts) > 2
+    assert counts == sorted(set(counts))
+    for each in seen:
+        np.testing.assert_array_equal(each.vectors, expected(each.tiles))
+
+
+def test_a_processor_reads_ahead_only_where_reading_is_slow(
+    grid: TileGrid, queue: InferenceQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.05)
+
+    class Slow(Source):
+        def tiles(
+            self, *args: object, **options: object
+        ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
+            for batch in super().tiles(*args, **options):  # type: ignore[arg-type]
+                time.sleep(0.1)
+                yield batch
+
+    fast, slow = Source(), Slow()
+    run(embed(fast, grid, MeanEncoder(pause=0.002), queue=queue))
+    made = run(embed(slow, grid, MeanEncoder(), queue=queue))
+    assert fast.ahead == [0]
+    assert slow.ahead == [0, AHEAD]
+    assert sorted(made.tiles) == list(range(103))
+
+
+def test_it_says_where_how_and_what_limits(grid: TileGrid, queue: InferenceQueue) -> None:
+    seen: list[Progress] = []
+    run(embed(Source(), grid, MeanEncoder(pause=0.002), queue=queue), seen.append)
+    assert re.fullmatch(
+        r"Embedding with mean \(cpu, float32, \d+ at a time; limited by the network\)",
+        seen[-1].text,
+    )
+
+
+def test_a_card_that_is_gone_is_an_error_and_keeps_what_is_done(
+    grid: TileGrid, queue: InferenceQueue, store: FeatureStore
+) -> None:
+    class Unplugged(MeanEncoder):
+        def embed(self, tiles: Tiles) -> NDArray[np.float32]:
+            if len(self.sizes) == 5:
+                raise DeviceLost("cuda:0 does not answer any more")
+            return super().embed(tiles)
+
+    with pytest.raises(DeviceLost):
+        run(embed(Source(), grid, Unplugged(), store, queue))
+    assert 0 < store.count < 103
+    made = run(embed(Source(), grid, MeanEncoder(), store, queue))
+    np.testing.assert_array_equal(made.vectors, expected(made.tiles))
 
 
 def test_units_are_short_while_a_window_is_open(grid: TileGrid, queue: InferenceQueue) -> None:
@@ -173,7 +268,7 @@ def test_error_of_the_slide_keeps_what_is_done(
     class Damaged(Source):
         def tiles(
             self, *args: object, **options: object
-        ) -> Iterator[tuple[NDArray[np.int64], Tiles]]:
+        ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
             for number, batch in enumerate(super().tiles(*args, **options)):  # type: ignore[arg-type]
                 if number == 2:
                     raise OSError("a segment is damaged")
@@ -200,7 +295,7 @@ def test_too_little_memory_halves_the_batch_visibly(grid: TileGrid, queue: Infer
     made = run(embed(Source(), grid, encoder, queue=queue), seen.append)
     np.testing.assert_array_equal(made.vectors, expected(made.tiles))
     assert sorted(made.tiles) == list(range(103))
-    assert seen[-1].text == "Embedding with mean (2 at a time: the memory of cpu is too small)"
+    assert "2 at a time; the memory of cpu is too small for more; limited by" in seen[-2].text
     assert sum(size > 3 for size in encoder.sizes) <= 3
 
 

@@ -1,0 +1,46 @@
+"""The slowest stage is named, and what is long ago is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_pathfm.analysis.pace import Pace
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_names_what_is_waited_for_most_of_late() -> None:
+    clock = Clock()
+    pace = Pace("reading", "the network", clock=clock)
+    assert (pace.limit, pace.share("reading"), pace.total) == ("", 0.0, 0.0)
+    with pace.waiting("reading"):
+        clock.now += 3
+    with pace.waiting("the network"):
+        clock.now += 1
+    assert pace.limit == "reading"
+    assert 0.6 < pace.share("reading") < 0.75
+    for _ in range(10):
+        clock.now += 2
+        with pace.waiting("the network"):
+            clock.now += 1
+    assert pace.limit == "the network"
+    assert pace.share("reading") < 0.1
+
+
+def test_an_error_counts_as_waiting() -> None:
+    clock = Clock()
+    pace = Pace("reading", clock=clock)
+
+    def fail() -> None:
+        with pace.waiting("reading"):
+            clock.now += 1
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        fail()
+    assert pace.total == 1
