@@ -19,7 +19,7 @@ TITLES = {
 ROW = "  {name:23} {size:>7} {dims:>5}  {gate:7} {disk:5} {fits:5} {licence}"
 LEGEND = """
 dims: numbers a tile or slide. gate: terms are to be accepted (terms), the weights are not public
-(closed), there is no such model (none). fits: the weights into the memory that is free now.
+(closed), there is no such model (none). fits: weights and one tile, into the memory that is free.
 * not for commercial use, or not clearly. “pathfm models check NAME” says what to do for one."""
 
 app = typer.Typer(help="List the models that can be chosen, or check one.", rich_markup_mode=None)

@@ -43,6 +43,9 @@ class ModelSpec:
         One of :data:`STATUSES`.
     params : int
         Number of parameters without a classifier; 0 if nobody has said.
+    image_mb : int
+        Megabytes that one image takes in float32 on its way through a segmenter, counted on its
+        network; 0 for other models, for which :mod:`napari_pathfm.models.memory` estimates it.
     licence : str
     commercial : bool
         Whether the licence allows commercial use; what is unclear is not.
@@ -66,6 +69,7 @@ class ModelSpec:
     source: str
     citation: str = ""
     note: str = ""
+    image_mb: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,10 @@ from typing import Any
 from .catalog import CatalogEntry, segmenters
 from .checkpoint import file_hash
 from .download import REFUSALS, TIMEOUT
+from .memory import needed_bytes
 from .remote_code import allowed
 from .revisions import commit_of
 from .weights import WeightsSource, on_disk
-
-BYTES_PER_PARAMETER = 4
-"""Every network is loaded in float32; a faster precision is found on the first tiles."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,9 @@ class Check:
     revision : str
         Commit of the hub from which that was downloaded; empty if nobody knows.
     fits : bool or None
-        Whether its weights fit into what is free of the memory; ``None`` if nobody has said how
-        many parameters it has.
+        Whether it can run in what is free of the memory, tile by tile (see
+        :func:`~napari_pathfm.models.memory.needed_bytes`); ``None`` if nobody has said how many
+        parameters it has.
     obstacles : tuple of Obstacle
         Nothing in it: the model can be used, at most after a download.
     """
@@ -125,27 +124,24 @@ def check(
     if spec.status == "none":
         return Check(None, None, (Obstacle(f"{spec.name} cannot be had.", spec.note),))
     path = on_disk(spec.name, entry.weights, given)
-    fits = _fits(spec.params, memory or free_memory())
+    memory = memory or free_memory()
+    needed = needed_bytes(spec, memory.where)
+    fits = needed <= memory.free if needed else None
     found = [no_way_to_run(entry)]
     if path is None and found == [None]:
         found.append(_not_on_disk(entry) or (_not_handed_out(entry) if thorough else None))
     elif path is not None and thorough:
         found.append(_wrong_file(entry, path))
     if fits is False:
-        found.append(_too_large(spec.params, memory or free_memory()))
+        found.append(_too_large(needed, memory))
     obstacles = tuple(obstacle for obstacle in found if obstacle)
     return Check(path, fits, obstacles, commit_of(path) if path else "")
 
 
-def _fits(params: int, memory: Memory) -> bool | None:
-    return params * BYTES_PER_PARAMETER <= memory.free if params else None
-
-
-def _too_large(params: int, memory: Memory) -> Obstacle:
-    needed, free = params * BYTES_PER_PARAMETER / 2**30, memory.free / 2**30
+def _too_large(needed: int, memory: Memory) -> Obstacle:
     return Obstacle(
-        f"It needs {needed:.1f} GiB for its weights alone, and {free:.1f} GiB of the "
-        f"{memory.where}'s memory are free.",
+        f"It needs {needed / 2**30:.1f} GiB to run at all, and {memory.free / 2**30:.1f} GiB of "
+        f"the {memory.where}'s memory are free.",
         "Close other programs, or choose a smaller model.",
     )
 

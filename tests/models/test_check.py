@@ -14,6 +14,7 @@ import pytest
 
 from napari_pathfm.models.catalog import CatalogEntry
 from napari_pathfm.models.check import Check, Memory, check, free_memory
+from napari_pathfm.models.memory import needed_bytes
 from napari_pathfm.models.weights import WeightsSource
 
 PLENTY = Memory(1 << 50, "computer")
@@ -148,10 +149,11 @@ def test_the_package_is_missing(entries: dict[str, CatalogEntry]) -> None:
 
 def test_memory_is_short(entries: dict[str, CatalogEntry]) -> None:
     entry = entries["h-optimus-0"]
-    assert check(entry, memory=Memory(1_134_774_272 * 4, "GPU")).fits
-    found = check(entry, memory=Memory(1_134_774_272 * 4 - 1, "GPU"))
+    needed = needed_bytes(entry.spec, "GPU")
+    assert check(entry, memory=Memory(needed, "GPU")).fits
+    found = check(entry, memory=Memory(needed - 1, "GPU"))
     assert found.fits is False
-    assert "It needs 4.2 GiB" in said(found)
+    assert "It needs 8.5 GiB to run at all" in said(found)
     assert "GPU's memory" in said(found)
     assert check(changed(entry, params=0), memory=Memory(0, "GPU")).fits is None
 
