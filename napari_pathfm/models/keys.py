@@ -100,6 +100,53 @@ def _dinov2_key(key: str) -> str:
     return key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
 
 
+_HUB_PLACES = {
+    "cls_token": "embeddings.cls_token",
+    "mask_token": "embeddings.mask_token",
+    "pos_embed": "embeddings.position_embeddings",
+    "register_tokens": "embeddings.register_tokens",
+    "patch_embed.proj": "embeddings.patch_embeddings.projection",
+    "norm": "layernorm",
+}
+_HUB_BLOCK = {
+    "attn.proj": "attention.output.dense",
+    "ls1.gamma": "layer_scale1.lambda1",
+    "ls2.gamma": "layer_scale2.lambda1",
+    "mlp.w12": "mlp.weights_in",
+    "mlp.w3": "mlp.weights_out",
+}
+
+
+def dinov2_hub(state: State) -> State:
+    """Turn DINOv2's own keys into those that transformers writes, as published files have them.
+
+    There queries, keys and values are three matrices, not one. A state with other keys stays as
+    it is.
+    """
+    renamed: State = {}
+    for key, value in state.items():
+        if match := re.fullmatch(r"blocks\.(?:\d+\.)?(\d+)\.attn\.qkv\.(\w+)", key):
+            parts = zip(("query", "key", "value"), value.chunk(3), strict=True)
+            for name, part in parts:
+                place = f"encoder.layer.{match[1]}.attention.attention.{name}.{match[2]}"
+                renamed[place] = part.contiguous()
+        else:
+            renamed[_hub_key(key)] = value
+    return renamed
+
+
+def _hub_key(key: str) -> str:
+    if match := re.fullmatch(r"blocks\.(?:\d+\.)?(\d+)\.(.+)", key):
+        return f"encoder.layer.{match[1]}.{_replaced(match[2], _HUB_BLOCK)}"
+    return _replaced(key, _HUB_PLACES)
+
+
+def _replaced(key: str, places: Mapping[str, str]) -> str:
+    found = (name for name in places if key == name or key.startswith(f"{name}."))
+    name = next(found, "")
+    return places[name] + key.removeprefix(name) if name else key
+
+
 def hipt_256(state: State) -> State:
     """Resample the position embeddings of 224 pixels to the 256 that HIPT shows its ViT-S/16.
 
@@ -120,6 +167,7 @@ def hipt_256(state: State) -> State:
 
 MAPPINGS: dict[str, Callable[[State], State]] = {
     "dinov2": dinov2,
+    "dinov2_hub": dinov2_hub,
     "efficientnet_lite0": efficientnet_lite0,
     "hipt_256": hipt_256,
 }

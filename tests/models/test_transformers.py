@@ -124,6 +124,37 @@ def test_published_file_gives_the_librarys_answers(
     assert np.abs(tokens).max() > 0.5
 
 
+def test_authors_own_file(entries: dict[str, CatalogEntry], tmp_path: Path, tiles: Tiles) -> None:
+    """Hibou's raw file has the names of DINOv2's own code, which timm's mapping knows, too."""
+    import timm
+
+    entry = shortened(entries["hibou-b"])
+    torch.manual_seed(1)
+    state = timm.create_model(
+        "vit_base_patch14_reg4_dinov2", num_classes=0, img_size=224, depth=1, init_values=1e-5,
+        mlp_ratio=5.33334, mlp_layer=timm.layers.SwiGLUPacked, act_layer=torch.nn.SiLU,
+    ).eval()  # fmt: skip
+    for parameter in state.parameters():
+        parameter.requires_grad_(False).normal_(std=0.1)
+    own = {
+        k.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): v
+        for k, v in state.state_dict().items()
+    }
+    own["register_tokens"] = own.pop("reg_token")
+    first = torch.randn(1, 1, 768)
+    own["pos_embed"] = torch.cat([first, own["pos_embed"]], 1)
+    own["cls_token"] = own["cls_token"] - first  # timm's has its position in it
+    own["mask_token"] = torch.zeros(1, 768)
+    assert own["blocks.0.mlp.w12.weight"].shape == (4096, 768)
+    torch.save(own, tmp_path / "hibou-b.pth")
+    with torch.inference_mode():
+        tokens = state.forward_features(images_of(tiles[:2], entry))
+    encoder = load(entry, tmp_path, "cpu")
+    np.testing.assert_allclose(encoder.embed(tiles[:2]), tokens[:, 0].numpy(), atol=1e-4)
+    patches = tokens[:, 5:].unflatten(1, (16, 16)).numpy()
+    np.testing.assert_allclose(encoder.tokens(tiles[:2]), patches, atol=1e-4)
+
+
 def test_whole_network(entries: dict[str, CatalogEntry], tmp_path: Path, tiles: Tiles) -> None:
     entry = entries["hibou-b"]
     network, path = published(entry, tmp_path)
