@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .analysis.map import MapCoordinates
     from .analysis.search import TileScores
     from .analysis.segment import Candidate
+    from .analysis.stain_normalise import Reference
     from .analysis.tissue import TissueMask
     from .analysis.zero_shot import ZeroShot
     from .io.project import Project, SlideRow
@@ -67,6 +68,7 @@ __all__ = [
     "search_text",
     "segment",
     "sift",
+    "stain_reference",
     "tiles",
     "tissue",
     "umap",
@@ -194,6 +196,7 @@ def embed(
     project: Project | str | Path | None = None,
     weights: str | Path | None = None,
     report: Report | None = None,
+    stain: str | Reference | None = None,
 ) -> Embeddings:
     """Embed the tiles of a grid.
 
@@ -209,31 +212,66 @@ def embed(
     weights : str or Path, optional
         A checkpoint on this computer instead of a download.
     report : callable, optional
+    stain : str or Reference, optional
+        Normalise the stains of the tiles by "macenko" or "reinhard" to a typical H&E slide, or
+        to what :func:`stain_reference` found; as they were scanned if absent.
 
     Raises
     ------
     ModelError
         The weights are missing or do not fit.
+    ValueError
+        There are no tiles, or not the stains that a normalisation needs.
     """
     from .analysis.embed import embed as job
+    from .analysis.stain_normalise import normalise_for, typical
     from .io.store import FeatureStore
     from .models.catalog import get_encoder
 
     if isinstance(encoder, str):
         encoder = _network(get_encoder, encoder, weights, project, report)
+    reference = typical(stain) if isinstance(stain, str) else stain
+    source, encoder = run(normalise_for(slide, grid, encoder, reference), report)
     if project is None:
-        return run(job(slide, grid, encoder), report)
+        return run(job(source, grid, encoder), report)
     with _at(project) as opened:
         if not opened.read_only:
             opened.add_slide(slide)
         store = FeatureStore(opened.slide_store(slide.id), encoder.key, grid)
-        return run(job(slide, grid, encoder, store=store), report)
+        return run(job(source, grid, encoder, store=store), report)
+
+
+def stain_reference(
+    slide: SlideReader, grid: TileGrid, method: str = "macenko", report: Report | None = None
+) -> Reference:
+    """Find how a slide looks, for others to be made to look like it by :func:`embed`.
+
+    Parameters
+    ----------
+    slide : SlideReader
+    grid : TileGrid
+        Its tissue.
+    method : str
+        "macenko" or "reinhard".
+    report : callable, optional
+
+    Raises
+    ------
+    ValueError
+        There is no such method, too little tissue, or one stain only.
+    """
+    from .analysis.stain_normalise import Reference, find_look, typical
+
+    method = typical(method).method
+    return Reference(method, run(find_look(slide, grid, method), report))
 
 
 def load_embeddings(
     slide: Slide, project: Project | str | Path, encoder: str = "efficientnet-lite0"
 ) -> tuple[TileGrid, Embeddings]:
     """Return what a project keeps of a slide: the grid with most tiles embedded, and its vectors.
+
+    Of as many tiles with and without stain normalisation, those as scanned.
 
     Raises
     ------
@@ -256,7 +294,7 @@ def load_embeddings(
                 f"{slide.name} has not been embedded with {encoder} in {opened.folder}. Run "
                 f"“pathfm embed {slide.path} --encoder {encoder}” first."
             )
-        most = max(stored, key=lambda each: each.count)
+        most = max(stored, key=lambda each: (each.count, not each.key.stain))
         return most.grid(), most.read()
 
 

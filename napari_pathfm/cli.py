@@ -20,6 +20,7 @@ from .cli_models import app as models_app
 from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_project
 from .cli_search import classify, search
 from .cli_slide import app as slide_app
+from .cli_stain import Stain, StainReference, reference
 from .cli_tiles import MaxBlur, MaxPen, MinTissue, good_tiles, limits, tiles
 from .core.jobs import Progress, run
 from .terminal import answer, command, licence, reporting
@@ -136,6 +137,8 @@ def embed(
     min_tissue: MinTissue = 0.5,
     max_blur: MaxBlur = None,
     max_pen: MaxPen = None,
+    stain: Stain = None,
+    stain_reference: StainReference = None,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +158,8 @@ def embed(
         grid = api.tiles(opened, found, *size, min_tissue=min_tissue)
         wanted = limits(min_tissue, max_blur, max_pen)
         grid = good_tiles(opened, grid, found, wanted, folder, report)
-        made = api.embed(opened, grid, network, folder, report=report)
+        look = reference(stain, stain_reference, report)
+        made = api.embed(opened, grid, network, folder, report=report, stain=look)
     facts = {
         "slide": grid.slide_id,
         "project": str(folder),
@@ -164,6 +168,7 @@ def embed(
         "tiles": len(made),
         "dim": int(made.vectors.shape[1]),
         "precision": made.key.precision,
+        "stain": made.key.stain or None,
     }
     answer(facts, f"{len(made)} tiles embedded with {encoder}, kept in {folder}", as_json)
 

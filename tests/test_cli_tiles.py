@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from napari_pathfm import api
+from napari_pathfm.analysis.stain_normalise import Reference, find_look, typical
+from napari_pathfm.cli_stain import StainName, reference
+from napari_pathfm.core.jobs import run
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.quality import load_quality
 
@@ -42,13 +45,15 @@ def test_tiles_are_measured_written_and_kept(slide: Path, tmp_path: Path) -> Non
 
 @pytest.mark.real
 def test_tiles_that_are_left_out_are_not_embedded(slide: Path, tmp_path: Path) -> None:
-    facts = answered("embed", slide, "--max-blur", "1.0", "--project", tmp_path / "project")
+    options = ("--max-blur", "1.0", "--stain", "reinhard", "--project", tmp_path / "project")
+    facts = answered("embed", slide, *options)
     with api.open_slide(slide) as image:
         tissue = api.tissue(image)
         whole = api.tiles(image, tissue)
         good = api.sift(whole, api.quality(image, whole, tissue), max_blur=1.0, max_pen=1).grid
     assert facts["tiles"] == len(good) < len(whole)
     assert facts["grid"] == good.hash
+    assert facts["stain"] == typical("reinhard").name
 
 
 @pytest.mark.real
@@ -57,3 +62,17 @@ def test_when_nothing_is_good_enough_it_says_why(slide: Path, tmp_path: Path) ->
     assert result.exit_code == 3
     assert "blurred" in result.stderr
     assert "--max-blur" in result.stderr
+
+
+@pytest.mark.real
+def test_a_slide_to_look_like(slide: Path) -> None:
+    def quiet(_: object) -> None: ...
+
+    found = reference(StainName.MACENKO, slide, quiet)
+    with api.open_slide(slide) as image:
+        look = run(find_look(image, api.tiles(image, api.tissue(image)), "macenko"))
+    assert found is not None
+    assert found.name == Reference("macenko", look).name
+    assert reference(None, None, quiet) is None
+    with pytest.raises(ValueError, match="--stain macenko"):
+        reference(None, slide, quiet)

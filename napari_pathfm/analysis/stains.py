@@ -69,20 +69,25 @@ def classify(image: RGB, mpp: float) -> NDArray[np.uint8]:
 
 
 def optical_density(image: RGB) -> Density:
-    """Optical density (natural logarithm) over the slide's own glass, ``(h, w, 3)`` float32.
+    """Optical density (natural logarithm) over the slide's own glass, ``(h, w, 3)`` float32."""
+    value = np.arange(256, dtype=np.float32)[:, None]
+    table = -np.log(np.maximum(value, 1) / glass_colour(image).astype(np.float32))
+    table = np.maximum(table, 0).astype(np.float32)
+    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
 
-    The glass is the most frequent bright value of each channel, or 245 where hardly anything is
-    bright.
+
+def glass_colour(image: RGB) -> NDArray[np.float64]:
+    """Colour of a slide's glass, ``(3,)`` float64.
+
+    The most frequent bright value of each channel of ``(..., 3)`` uint8 pixels, or 245 where
+    hardly anything is bright.
     """
     darkest = np.minimum(np.minimum(image[..., 0], image[..., 1]), image[..., 2])
     bright = image[(darkest > 200) & (darkest < 255)]  # 255 is padding, not glass
     glass = np.full(3, 245.0)
     if len(bright) > 0.005 * image[..., 0].size:
         glass = np.array([np.bincount(channel, minlength=256).argmax() for channel in bright.T])
-    value = np.arange(256, dtype=np.float32)[:, None]
-    table = -np.log(np.maximum(value, 1) / np.clip(glass, 225, 255).astype(np.float32))
-    table = np.maximum(table, 0).astype(np.float32)
-    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
+    return np.asarray(np.clip(glass, 225.0, 255.0), np.float64)
 
 
 def find_pen(density: Density, mpp: float) -> Mask:

@@ -8,7 +8,7 @@ and those vectors are kept beside the others, so that this happens once a slide.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,8 @@ from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
 from ..io.store import FeatureStore
-from ..models.base import Encoder, EncoderSpec, TextEncoder
-from ..models.precision import Calibrating
+from ..models.base import Encoder, TextEncoder
+from ..models.wrapped import WrappedEncoder
 from .embed import TileSource, embed
 from .search import TileScores, cosine
 
@@ -35,50 +35,17 @@ TEXTS_A_UNIT, TEXTS_A_SHORT_UNIT = 16, 2
 """Texts of one unit of inference: with no window, and with one open."""
 
 
-class TilesForText:
-    """An encoder whose vectors of tiles are those that may be compared with its texts.
-
-    Parameters
-    ----------
-    encoder : TextEncoder
-    """
-
-    def __init__(self, encoder: TextEncoder) -> None:
-        self._encoder = encoder
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """Facts of the encoder."""
-        return self._encoder.spec
+class TilesForText(WrappedEncoder[TextEncoder]):
+    """An encoder whose vectors of tiles are those that may be compared with its texts."""
 
     @property
     def key(self) -> FeatureKey:
         """The encoder's, of another pooling: these vectors are not to be mixed with its own."""
         return replace(self._encoder.key, pooling=FOR_TEXT)
 
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-        return self._encoder.device
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether there is nothing to calibrate any more."""
-        encoder = self._encoder
-        return not isinstance(encoder, Calibrating) or encoder.calibrated
-
-    def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
-        """Find the encoder's precision."""
-        if isinstance(self._encoder, Calibrating):
-            yield from self._encoder.calibration(tiles, unit)
-
     def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed ``(B, H, W, 3)`` uint8 tiles where the texts are: ``(B, D)`` float32, length 1."""
         return self._encoder.embed_for_text(tiles)
-
-    def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Patch tokens, which are the encoder's."""
-        return self._encoder.tokens(tiles)
 
 
 @runtime_checkable
@@ -184,7 +151,10 @@ def text_search(
 
 def check_comparable(embeddings: Embeddings, encoder: Encoder) -> None:
     """Raise ``ValueError`` if embeddings were not made by this encoder, with these weights."""
-    if difference := embeddings.key.difference(encoder.key):
+    key = encoder.key
+    if encoder.spec.joint and embeddings.key.stain:  # texts have no stains
+        key = key.normalised(embeddings.key.stain)
+    if difference := embeddings.key.difference(key):
         raise ValueError(
             f"These embeddings cannot be compared with texts of {encoder.spec.name}: {difference}. "
             "Embed the slide with it and these weights first."

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+STAIN = "; stain "
+"""What stands in a key between preprocessing by the encoder and stain normalisation before it."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class FeatureKey:
     weights : str
         Hash of the weights.
     preprocessing : str
-        Size, interpolation, mean and std, in words.
+        Size, interpolation, mean and std, and stain normalisation if any, in words.
     precision : str
         Recorded, but not compared: it is only taken where it gives the same answers.
     """
@@ -33,6 +36,15 @@ class FeatureKey:
     weights: str
     preprocessing: str
     precision: str = "float32"
+
+    @property
+    def stain(self) -> str:
+        """Stain normalisation of the tiles ("macenko to 1a2b3c4d"); empty: as they were scanned."""
+        return self.preprocessing.partition(STAIN)[2]
+
+    def normalised(self, stain: str) -> FeatureKey:
+        """Return the key of the same vectors for tiles whose stains were normalised."""
+        return replace(self, preprocessing=f"{self.preprocessing}{STAIN}{stain}")
 
     @property
     def hash(self) -> str:
