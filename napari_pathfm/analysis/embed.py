@@ -17,18 +17,10 @@ from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
 from ..io.store import FeatureStore
-from ..io.walk import AHEAD
 from ..models.base import Encoder
 from .pace import Pace
 from .tile_order import GivenOrder, TileOrder
 from .units import Units, Vectors
-
-READING_COUNTS = 0.2
-"""Part of the time from which on a processor, too, reads while its network works. Below it the two
-would only take the cores from each other: one thread of a network that has to wait stops all."""
-
-SURE_SECONDS = 1.0
-"""So long the stages are watched before that is decided, once."""
 
 WATCH_SECONDS = 3.0
 """How often somebody who watches is shown what there is."""
@@ -38,16 +30,9 @@ class TileSource(Protocol):
     """What embedding needs of a slide."""
 
     def tiles(
-        self,
-        grid: TileGrid,
-        order: NDArray[np.integer] | None = None,
-        batch: int = ...,
-        ahead: int = ...,
+        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = ...
     ) -> Generator[tuple[NDArray[np.int64], NDArray[np.uint8]], None, None]:
-        """Yield numbers ``(B,)`` and tiles ``(B, tile_px, tile_px, 3)`` uint8.
-
-        `ahead` batches are read in other threads while one is used; 0: nothing is.
-        """
+        """Yield numbers ``(B,)`` and tiles ``(B, tile_px, tile_px, 3)`` uint8."""
 
 
 def embed(
@@ -128,7 +113,6 @@ class _Pipeline:
         self._slide, self._encoder, self._made = slide, encoder, made
         self._units = Units(encoder, queue)
         self._pace = Pace("reading", "the network", "writing")
-        self._ahead = AHEAD if encoder.device != "cpu" else 0
         self.stop = self._units.stop
 
     def run(
@@ -151,19 +135,18 @@ class _Pipeline:
     def _walk(self, order: TileOrder | GivenOrder, todo: NDArray[np.int64]) -> Iterator[str]:
         """Embed tiles in this order until it changes; yields what there is to say."""
         turn, units, grid = order.turn, self._units, self._made.grid
-        ahead = self._ahead = self._read_ahead()
-        with closing(self._slide.tiles(grid, todo, units.size.largest, ahead)) as reader:
+        with closing(self._slide.tiles(grid, todo, units.size.largest)) as reader:
             while (batch := self._read(reader)) is not None:
                 for _ in units.calibrate(batch[1]):
                     yield f"{self._made.text}: choosing the precision"
                 urgent = Priority.VISIBLE if order.visible(batch[0]) else Priority.REST
                 units.cut(*batch, urgent)
-                while units.busy or (units.pending and not ahead):
+                while units.busy:
                     self._take()
                     yield self._text()
                     if order.turn != turn:
                         units.forget()
-                if order.turn != turn or ahead != self._read_ahead():
+                if order.turn != turn:
                     break
         while units.pending:
             self._take()
@@ -180,11 +163,6 @@ class _Pipeline:
             numbers, vectors = self._units.next()
         with self._pace.waiting("writing"):
             self._made.add(numbers, vectors)
-
-    def _read_ahead(self) -> int:
-        pace = self._pace
-        slow = pace.total > SURE_SECONDS and pace.share("reading") > READING_COUNTS
-        return AHEAD if slow else self._ahead
 
     def _text(self) -> str:
         units, encoder = self._units, self._encoder

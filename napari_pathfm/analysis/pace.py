@@ -40,15 +40,6 @@ class Pace:
             self._waited[stage] += now - start
             self._then = now
 
-    def share(self, stage: str) -> float:
-        """Part of the waiting, 0 to 1, that was for a stage."""
-        return self._waited[stage] / self.total if self.total else 0.0
-
-    @property
-    def total(self) -> float:
-        """Seconds that were waited for anything, those long ago counting less."""
-        return sum(self._waited.values())
-
     @property
     def limit(self) -> str:
         """The stage that was waited for most; empty while nothing was."""

@@ -20,7 +20,7 @@ from .backends.remote import slide_path
 from .cache import SegmentCache, shared_cache
 from .fingerprint import fingerprint
 from .regions import assemble, resize
-from .walk import AHEAD, walk
+from .walk import walk
 
 
 def open_slide(
@@ -203,13 +203,9 @@ class SlideReader:
         return square if plan.size == plan.tile_px else resize(square, plan.tile_px, plan.tile_px)
 
     def tiles(
-        self,
-        grid: TileGrid,
-        order: NDArray[np.integer] | None = None,
-        batch: int = 32,
-        ahead: int = AHEAD,
+        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = 32
     ) -> Generator[tuple[NDArray[np.int64], RGB], None, None]:
-        """Walk over a grid, decoding in several threads.
+        """Walk over a grid, decoding ahead in several threads.
 
         Parameters
         ----------
@@ -217,8 +213,6 @@ class SlideReader:
         order : ndarray, optional
             ``(M,)`` numbers of the tiles wanted; all in file order, which is fastest, if absent.
         batch : int
-        ahead : int
-            Batches that are read while one is used; 0: the threads rest meanwhile.
 
         Yields
         ------
@@ -233,7 +227,7 @@ class SlideReader:
             A segment is damaged.
         """
         numbers = np.arange(len(grid)) if order is None else np.asarray(order, np.int64)
-        return walk(self, grid, numbers, batch, ahead)
+        return walk(self, grid, numbers, batch)
 
     def close(self) -> None:
         """Let go of the file; reading afterwards raises :class:`SlideError`."""

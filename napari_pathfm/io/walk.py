@@ -54,18 +54,18 @@ def decoders() -> ThreadPoolExecutor:
 
 
 def walk(
-    slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int, ahead: int = AHEAD
+    slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
 ) -> Generator[tuple[NDArray[np.int64], RGB], None, None]:
     """Yield the tiles `numbers` of a grid in that order; see :meth:`SlideReader.tiles`."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, not {batch}")
-    return _batches(slide, grid, numbers, batch, ahead)
+    return _batches(slide, grid, numbers, batch)
 
 
 def _batches(
-    slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int, ahead: int
+    slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
 ) -> Generator[tuple[NDArray[np.int64], RGB], None, None]:
-    tasks = _Tasks(slide, grid, numbers, batch, ahead)
+    tasks = _Tasks(slide, grid, numbers, batch)
     try:
         for first in range(0, len(numbers), batch):
             part = numbers[first : first + batch]
@@ -78,7 +78,7 @@ class _Tasks:
     """What the threads have to do for one walk: steps of some tiles, several under way."""
 
     def __init__(
-        self, slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int, ahead: int
+        self, slide: Readable, grid: TileGrid, numbers: NDArray[np.int64], batch: int
     ) -> None:
         self._slide, self._number = slide, grid.plan.level
         self._level = slide.levels[self._number]
@@ -87,7 +87,7 @@ class _Tasks:
         self._most = max(1, MOST_BYTES // (3 * grid.plan.size**2))
         resized = grid.plan.size != grid.plan.tile_px
         self._step = max(1, min(batch, self._most // STEPS)) if resized else batch
-        self._lead = max(0, min(ahead * batch, self._most - self._step))
+        self._lead = max(0, min(AHEAD * batch, self._most - self._step))
         self._tiles = WalkTiles(
             self._level, corners, grid.plan, batch, self._step, self._needs.counts
         )

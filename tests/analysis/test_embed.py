@@ -23,7 +23,6 @@ from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
 from napari_pathfm.io.errors import ProjectError
 from napari_pathfm.io.store import FeatureStore
-from napari_pathfm.io.walk import AHEAD
 from napari_pathfm.models.base import DeviceLost, EncoderSpec, ModelError
 from napari_pathfm.models.catalog import encoder_specs, get_encoder
 from napari_pathfm.models.precision import cosine
@@ -44,17 +43,11 @@ class Source:
 
     walked: list[int] = field(default_factory=list)
     closed: int = 0
-    ahead: list[int] = field(default_factory=list)
 
     def tiles(
-        self,
-        grid: TileGrid,
-        order: NDArray[np.integer] | None = None,
-        batch: int = 32,
-        ahead: int = 3,
+        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = 32
     ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
         numbers = np.arange(len(grid)) if order is None else np.asarray(order, np.int64)
-        self.ahead.append(ahead)
         try:
             for start in range(0, len(numbers), batch):
                 part = numbers[start : start + batch]
@@ -157,27 +150,6 @@ def test_somebody_may_watch_it_grow(
     assert counts == sorted(set(counts))
     for each in seen:
         np.testing.assert_array_equal(each.vectors, expected(each.tiles))
-
-
-def test_a_processor_reads_ahead_only_where_reading_is_slow(
-    grid: TileGrid, queue: InferenceQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SURE_SECONDS", 0.05)
-
-    class Slow(Source):
-        def tiles(
-            self, *args: object, **options: object
-        ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
-            for batch in super().tiles(*args, **options):  # type: ignore[arg-type]
-                time.sleep(0.1)
-                yield batch
-
-    fast, slow = Source(), Slow()
-    run(embed(fast, grid, MeanEncoder(pause=0.002), queue=queue))
-    made = run(embed(slow, grid, MeanEncoder(), queue=queue))
-    assert fast.ahead == [0]
-    assert slow.ahead == [0, AHEAD]
-    assert sorted(made.tiles) == list(range(103))
 
 
 def test_it_says_where_how_and_what_limits(grid: TileGrid, queue: InferenceQueue) -> None:
