@@ -67,9 +67,12 @@ def explain(error: Exception) -> tuple[Exit, str]:
     from .core.slide import SlideError
     from .io.errors import ProjectError
     from .models.base import ModelError
+    from .models.device import no_memory
 
     if isinstance(error, ModelError | RegistryError):
         return Exit.MODEL, str(error)
+    if words := no_memory(error):
+        return Exit.FAILED, words
     if isinstance(error, ProjectError):
         return Exit.PROJECT, str(error)
     if isinstance(error, SlideError | ValueError):

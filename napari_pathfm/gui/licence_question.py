@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from ..models import licences
 from ..models.base import ModelSpec
+from . import notify
 
 
 class LicenceQuestion(QWidget):
@@ -47,5 +48,8 @@ class LicenceQuestion(QWidget):
     def _agree(self) -> None:
         self.hide()
         if self._spec is not None:
-            licences.agree(self._spec)
+            try:
+                licences.agree(self._spec)
+            except OSError as error:  # it will be asked again
+                notify.fail("Keeping your answer", error)
             self._then()

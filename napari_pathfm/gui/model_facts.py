@@ -5,25 +5,27 @@ from __future__ import annotations
 import html
 import re
 
-from ..models.base import EncoderSpec
+from ..models.base import EncoderSpec, ModelSpec
 from ..models.check import Check
 
 
-def describe(spec: EncoderSpec, found: Check | None) -> str:
+def describe(spec: ModelSpec, found: Check | None) -> str:
     """Facts as rich text.
 
     Parameters
     ----------
-    spec : EncoderSpec
+    spec : ModelSpec
     found : Check, optional
         What there is of it here, as soon as that is known.
     """
     size = f"{spec.params / 1e6:,.1f} M parameters" if spec.params else "size unknown"
-    lines = [
-        f"{size}, {spec.dim} numbers a tile",
-        f"made for {spec.tile_px} px at {spec.mpp} µm/px",
-        f"licence: {_rich(spec.licence)}",
-    ]
+    lines = [size]
+    if isinstance(spec, EncoderSpec):
+        lines = [
+            f"{size}, {spec.dim} numbers a tile",
+            f"made for {spec.tile_px} px at {spec.mpp} µm/px",
+        ]
+    lines.append(f"licence: {_rich(spec.licence)}")
     if not spec.commercial:
         lines.append("<b>not for commercial use</b>")
     said = ""

@@ -10,6 +10,7 @@ from ..core.registry import RegistryError
 from ..core.slide import SlideError
 from ..io.project import ProjectError
 from ..models.base import ModelError
+from ..models.device import no_memory
 
 log = logging.getLogger("napari_pathfm")
 
@@ -38,8 +39,9 @@ def fail(what: str, error: BaseException) -> None:
         Errors of the kinds in :data:`EXPECTED` speak for themselves; anything else is a bug of
         ours, whose traceback goes to the log.
     """
-    if isinstance(error, EXPECTED):
-        notifications.show_error(f"{what}: {error}")
+    words = no_memory(error) or (str(error) if isinstance(error, EXPECTED) else "")
+    if words:
+        notifications.show_error(f"{what}: {words}")
         return
     log.error("%s failed", what, exc_info=error)
     notifications.show_error(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from app_model.types import KeyCode, KeyMod
@@ -12,9 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from ..analysis.crop import CropCache
 from ..analysis.segment import Candidate, commit_edit, segment
 from ..core.edits import Edit
-from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
-from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models import catalog
 from ..models.base import Segmenter
@@ -25,10 +23,14 @@ from .annotate import EditWindow
 from .keys import Keys
 from .prompt_layers import POSITIVE, PromptLayers
 from .runner import Runner
+from .segmenter_loader import SegmenterLoader, at_hand
 from .view import view_downsample
 
 SLOT = "segment"
 LOAD_SLOT = "segmenter"
+
+Permit = Callable[[str, Path | None, str, Callable[[], None]], None]
+"""Does the last with a model, of weights of one's own or not, if and when it may be used."""
 
 
 class Prompting(QObject):
@@ -58,6 +60,7 @@ class Prompting(QObject):
         self._viewer, self._session, self._runner = viewer, session, runner
         self._edits = edit_window
         self._loader = SegmenterLoader()
+        self.permit: Permit = lambda name, file, what, then: then()
         self._cache = CropCache()
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
@@ -89,13 +92,19 @@ class Prompting(QObject):
         return in_project(project.models, self.name)
 
     def set_segmenter(self, name: str, weights: Path | None = None) -> None:
-        """Choose a segmenter, and answer the prompts that are there with it."""
+        """Choose a segmenter, and answer the prompts that are there with it.
+
+        What has to be downloaded first is so when it is used: to choose is not yet to want that.
+        """
         self.name, self._given = name, weights
+        self._runner.cancel(LOAD_SLOT)
         self.changed.emit()
+        if self._session.annotations is None or not at_hand(name, self.weights):
+            return
         if self._prompts():
             self.segment()
-        elif self._session.annotations is not None:
-            self._preload()
+        else:
+            self._load()
 
     def refusal(self, kind: str) -> str:
         """Why the segmenter cannot answer "points" or "box"; empty if it can or is not loaded."""
@@ -135,8 +144,12 @@ class Prompting(QObject):
         if slide is None or not prompts:
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
+        segmenter = self._loader.loaded(self.name, self.weights)
+        if segmenter is None:
+            self._load()
+            return
         downsample = view_downsample(self._viewer, slide)
-        job = self._job(slide, prompts, downsample, self.name, self.weights)
+        job = segment(slide, prompts, segmenter, downsample, self._cache)
         self._runner.start(job, "Segmenting", self._take, slot=SLOT)
 
     def other_mask(self) -> None:
@@ -181,19 +194,14 @@ class Prompting(QObject):
         self._edits.new_object()
 
     def cancel(self) -> None:
-        """Stop segmenting; where nothing runs, forget prompts and answer."""
-        if self._runner.busy(SLOT):
+        """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
+        if self._runner.busy(SLOT) or self._runner.busy(LOAD_SLOT):
             self._runner.cancel(SLOT)
+            self._runner.cancel(LOAD_SLOT)
         else:
             self.clear()
 
     # -- what happens -------------------------------------------------------------------------
-
-    def _job(
-        self, slide: Slide, prompts: Prompts, downsample: float, name: str, weights: Path | None
-    ) -> Job[Candidate]:
-        segmenter = yield from self._loader.load(name, weights)
-        return (yield from segment(slide, prompts, segmenter, downsample, self._cache))
 
     def _take(self, candidate: Candidate) -> None:
         slide = self._session.slide
@@ -227,7 +235,8 @@ class Prompting(QObject):
         if self.refusal(kind):
             notify.tell(self.refusal(kind))
             return None
-        self._preload()
+        if self._loader.loaded(self.name, self.weights) is None:
+            self._load()  # it takes seconds, in which the user moves the mouse to the object
         return layers
 
     def _made_layers(self) -> PromptLayers | None:
@@ -239,16 +248,21 @@ class Prompting(QObject):
             self.layers.removed.connect(self._on_annotations)
         return self.layers
 
-    def _preload(self) -> None:
-        # It takes seconds, in which the user moves the mouse to the object.
-        if self._loader.loaded(self.name, self.weights) is None and not self._runner.busy(
-            LOAD_SLOT
-        ):
-            job = self._loader.load(self.name, self.weights)
-            self._runner.start(job, f"Loading {self.name}", self._on_loaded, slot=LOAD_SLOT)
+    def _load(self) -> None:
+        name, weights, title = self.name, self.weights, f"Loading {self.name}"
+        if self._runner.busy(LOAD_SLOT):
+            return
+
+        def start() -> None:
+            job = self._loader.load(name, weights)
+            self._runner.start(job, title, self._on_loaded, slot=LOAD_SLOT)
+
+        self.permit(name, weights, title, start)
 
     def _on_loaded(self, _: Segmenter) -> None:
         self.changed.emit()
+        if self._prompts():
+            self.segment()
 
     def _on_annotations(self, *_: object) -> None:
         self._runner.cancel(SLOT)
@@ -268,26 +282,3 @@ class Prompting(QObject):
     def _on_class(self, _: int) -> None:
         if self.candidate is not None and self.layers is not None:
             self.layers.show(self.candidate, self._color())
-
-
-class SegmenterLoader:
-    """Loads a segmenter once, in whatever worker asks first; the last one is kept."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._key: tuple[str, Path | None] | None = None
-        self._segmenter: Segmenter | None = None
-
-    def loaded(self, name: str, weights: Path | None) -> Segmenter | None:
-        """Return the segmenter if it is there already."""
-        return self._segmenter if self._key == (name, weights) else None
-
-    def load(self, name: str, weights: Path | None) -> Job[Segmenter]:
-        """Return the segmenter; takes seconds the first time."""
-        yield Progress(0, 0, f"Loading {name}")
-        with self._lock:
-            if self._segmenter is None or self._key != (name, weights):
-                self._key = None
-                self._segmenter = catalog.get_segmenter(name, weights=weights)
-                self._key = (name, weights)
-            return self._segmenter

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
     QGridLayout,
     QLabel,
     QLayout,
@@ -16,7 +12,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..models import catalog
 from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
@@ -25,10 +20,10 @@ from .follow import follow
 from .history_panel import HistoryPanel
 from .import_bar import ImportBar
 from .importing import Importing
-from .keys import let_keys_through
 from .layer_switch import LayerSwitch
+from .model_chooser import ModelChooser
 from .object_table import ObjectTable
-from .prompting import Prompting
+from .prompting import LOAD_SLOT, Prompting
 from .runner import Runner
 
 TEXT = 16
@@ -60,11 +55,8 @@ class SegmentPanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session, self._prompting, self._edits = session, prompting, edit_window
-        self.segmenter = QComboBox()
-        self.segmenter.addItems(catalog.segmenters().names())
-        self.segmenter.setCurrentText(prompting.name)
-        self.weights_button = QPushButton("Weights file…")
-        self.weights_button.setToolTip("Use a checkpoint on this computer instead of a download")
+        self.model = ModelChooser("segmenter", session, runner, LOAD_SLOT, searchable=False)
+        self.segmenter = self.model.picker
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.state = QLabel()
         self.state.setWordWrap(True)
@@ -97,7 +89,7 @@ class SegmentPanel(QWidget):
 
     def _draw_page(self) -> QWidget:
         prompts, hand = self._prompt_buttons(), self._hand_buttons()
-        return _page(self.segmenter, self.weights_button, prompts, self.state, hand, stretch=1)
+        return _page(self.model, self.model.question, prompts, self.state, hand, stretch=1)
 
     def _prompt_buttons(self) -> QGridLayout:
         prompting = self._prompting
@@ -144,9 +136,8 @@ class SegmentPanel(QWidget):
         return grid
 
     def _connect(self) -> None:
-        self.segmenter.currentTextChanged.connect(self._on_segmenter)
-        self.weights_button.clicked.connect(self._choose_weights)
-        let_keys_through(self.segmenter)
+        self.model.changed.connect(self._on_model)
+        self._prompting.permit = self.model.permit
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
         follow(self, (self._session.events.project, self._on_project))
@@ -159,15 +150,8 @@ class SegmentPanel(QWidget):
             button.setEnabled(not why)
             button.setToolTip(f"Not now: {why}" if why else tip)
 
-    def _on_segmenter(self, name: str) -> None:
-        self._prompting.set_segmenter(name)
-
-    def _choose_weights(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Weights", "", "Weights (*.safetensors *.pth *.pt *.bin);;All files (*)"
-        )
-        if path:
-            self._prompting.set_segmenter(self.segmenter.currentText(), Path(path))
+    def _on_model(self) -> None:
+        self._prompting.set_segmenter(self.model.name, self.model.given)
 
     def _on_prompting(self) -> None:
         prompting = self._prompting

@@ -79,6 +79,16 @@ def upload(tiles: NDArray[np.uint8], device: str) -> NDArray[np.uint8] | Uploade
     return Uploaded(there, arrived)
 
 
+def no_memory(error: BaseException) -> str:
+    """Say what to do where an error means that memory is too small; empty for other errors."""
+    # On the processor torch has no error of its own for it.
+    torchs = type(error).__name__ == "OutOfMemoryError" or "t allocate memory" in str(error)
+    if not torchs and not isinstance(error, MemoryError):
+        return ""
+    words = str(error).partition("\n")[0] if isinstance(error, MemoryError) else ""
+    return f"{words} The memory is too small: close other programs, or use a smaller model.".strip()
+
+
 def to_device(array: NDArray[Any] | Uploaded, device: str) -> torch.Tensor:
     """Bring an array to a device; one that may not be written to is copied first."""
     import torch

@@ -115,7 +115,7 @@ def test_missing_and_wrong_weights(
             torch.save({"conv.weight": torch.zeros(3)}, weights)
         else:
             weights.write_bytes(b"no weights at all")
-        panel.weights_file(weights)
+        panel.model.weights_file(weights)
         panel.embed_button.click()
         window.heard("Embedding", words)
         window.rest()

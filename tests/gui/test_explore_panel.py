@@ -165,7 +165,7 @@ def test_an_encoder_is_loaded_once_from_the_file_that_was_chosen(
     panel = EmbedPanel(Session(), runner)
     qtbot.addWidget(panel)
     panel.encoder.setCurrentText("clip")
-    panel.weights_file(clip_file())
+    panel.model.weights_file(clip_file())
     loaded = panel.loader("clip")()
     assert loaded.key == clip().key
     panel.encoder.setCurrentText("efficientnet-lite0")  # forgets the file

@@ -14,6 +14,7 @@ from napari_pathfm.gui.runner import Runner
 from napari_pathfm.gui.segment_panel import SegmentPanel
 from napari_pathfm.session import Session
 
+from .segmenting import draw_box, segment_panel
 from .stage import DISCS, Stage
 
 Wait = Callable[[Callable[[], bool]], None]
@@ -21,13 +22,7 @@ Wait = Callable[[Callable[[], bool]], None]
 
 @pytest.fixture
 def panel(stage: Stage, qtbot: object) -> Iterator[SegmentPanel]:
-    prompting = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
-    history, active = stage.edits.history, stage.edits.active
-    importing = Importing(stage.viewer, stage.session, stage.runner, history, active)
-    made = SegmentPanel(stage.session, stage.runner, prompting, stage.edits, importing, stage.masks)
-    qtbot.addWidget(made)  # type: ignore[attr-defined]
-    made.show()
-    stage.look(600, 1100, 1.5)
+    made, prompting = segment_panel(stage, qtbot)
     yield made
     prompting.clear()
 
@@ -45,9 +40,7 @@ def test_litemedsam_from_box_to_object_with_the_buttons(
 ) -> None:
     assert panel.segmenter.currentText() == "litemedsam"
     panel.box_button.click()
-    y, x, radius = DISCS[0]
-    reach = radius + 15
-    stage.drag([(y - reach, x - reach), (y, x), (y + reach, x + reach)])
+    draw_box(stage)
     wait(lambda: panel.commit_button.isEnabled())
     assert "score" in panel.state.text()
     assert not panel.point_button.isEnabled(), "litemedsam does not answer points alone"
@@ -55,7 +48,7 @@ def test_litemedsam_from_box_to_object_with_the_buttons(
     panel.commit_button.click()
     wait(lambda: len(stage.store.objects) == 1)
     (row,) = stage.store.objects.values()
-    assert row.area == pytest.approx(3.1416 * radius**2, rel=0.15)
+    assert row.area == pytest.approx(3.1416 * DISCS[0][2] ** 2, rel=0.15)
     wait(lambda: "commit" in panel.undo_button.text())
     assert panel.undo_button.isEnabled()
     panel.undo_button.click()

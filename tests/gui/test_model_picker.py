@@ -9,7 +9,7 @@ import torch
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_pathfm.gui.encoder_picker import EncoderPicker
+from napari_pathfm.gui.model_picker import ModelPicker
 from napari_pathfm.models import catalog
 
 from .window import Window
@@ -22,11 +22,11 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PATHFM_MODELS", raising=False)
 
 
-def names(picker: EncoderPicker) -> list[str]:
+def names(picker: ModelPicker) -> list[str]:
     return [name for i in range(picker.count()) if (name := picker.itemText(i))]
 
 
-def grey(picker: EncoderPicker, name: str) -> bool:
+def grey(picker: ModelPicker, name: str) -> bool:
     index = picker.findText(name)
     return picker.itemData(index, Qt.ItemDataRole.ForegroundRole) is not None
 
@@ -43,7 +43,7 @@ def test_ready_ones_first_and_why_others_are_not(window: Window) -> None:
     reason = picker.itemData(picker.findText("uni"), Qt.ItemDataRole.ToolTipRole)
     assert "HF_HUB_OFFLINE is set. Unset it" in reason
     picker.setCurrentText("uni")
-    facts = panel.facts.text()
+    facts = panel.model.facts.text()
     for words in (
         "303.4 M",
         "1024 numbers",
@@ -54,8 +54,8 @@ def test_ready_ones_first_and_why_others_are_not(window: Window) -> None:
         assert words in facts
     assert "HF_HUB_OFFLINE" in facts
     picker.setCurrentText("efficientnet-lite0")
-    assert "on this computer" in panel.facts.text()
-    assert "fits into the free memory" in panel.facts.text()
+    assert "on this computer" in panel.model.facts.text()
+    assert "fits into the free memory" in panel.model.facts.text()
 
 
 def test_typing_a_part_of_a_name(window: Window) -> None:
@@ -113,8 +113,8 @@ def test_a_licence_is_asked_about_once(window: Window, synthetic: Path, tmp_path
     torch.save(build(catalog.entries()["kaiko-vits16"]).state_dict(), weights)
     window.dock.steps.open(panel)
     panel.encoder.setCurrentText("kaiko-vits16")
-    panel.weights_file(weights)
-    assert "on this computer: vits16.pth" in panel.facts.text()
+    panel.model.weights_file(weights)
+    assert "on this computer: vits16.pth" in panel.model.facts.text()
     panel.embed_button.click()
     assert question.isVisible()
     assert "Kaiko Non-Commercial" in question.text.text()

@@ -1,62 +1,85 @@
-"""The list of encoders: those that are ready first, what cannot work in grey; type to search."""
+"""The list of models of a kind: those that are ready first, what cannot work in grey."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtGui import QBrush, QColor
+from qtpy.QtGui import QBrush, QColor, QWheelEvent
 from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QWidget
 
 from ..core.jobs import Job, Progress
+from ..core.registry import Registry
 from ..models import catalog
 from ..models.check import Check, check, free_memory
+from .keys import let_keys_through
 
 GREY = QBrush(QColor(128, 128, 128))
+REGISTERED: dict[str, tuple[Callable[[], Registry[Any]], str]] = {
+    "encoder": (catalog.encoders, catalog.DEFAULT_ENCODER),
+    "segmenter": (catalog.segmenters, catalog.DEFAULT_SEGMENTER),
+}
+"""Where models of a kind are registered, and which is chosen at first."""
 
 
-def look() -> Job[dict[str, Check]]:
-    """Find out what there is of each encoder of the catalogues on this computer."""
+def look(kind: str) -> Job[dict[str, Check]]:
+    """Find out what there is of each model of a kind of the catalogues on this computer."""
     yield Progress(0, 0, "Looking which models are here")
     memory = free_memory()
     found = {}
     for name, entry in catalog.entries().items():
-        if entry.spec.kind == "encoder":
+        if entry.spec.kind == kind:
             found[name] = check(entry, memory=memory)
             yield Progress(len(found), 0, "Looking which models are here")
     return found
 
 
-class EncoderPicker(QComboBox):
-    """Chooses an encoder by its name."""
+def names(kind: str) -> list[str]:
+    """Names of all models of a kind, also of those that cannot be used."""
+    registry, _ = REGISTERED[kind]
+    known = (name for name, entry in catalog.entries().items() if entry.spec.kind == kind)
+    return sorted({*registry().names(), *known})
+
+
+class ModelPicker(QComboBox):
+    """Chooses a model by its name.
+
+    Parameters
+    ----------
+    kind : str
+        "encoder" or "segmenter".
+    searchable : bool
+        A part of a name can be typed; else letters are left to the slide, whose keys they are.
+    """
 
     chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, kind: str, searchable: bool = True, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setEditable(True)
+        self._kind, self._typing = kind, QLineEdit()
         self.setMaxVisibleItems(24)
-        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.setToolTip("Type a part of a name to search")
-        self._typing = QLineEdit()
-        self.setLineEdit(self._typing)
-        names = QCompleter(self.model(), self)
-        names.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        names.setFilterMode(Qt.MatchFlag.MatchContains)
-        self.setCompleter(names)
-        self.addItems(catalog.encoders().names())
-        self.setCurrentText(catalog.DEFAULT_ENCODER)
+        if searchable:
+            self._make_searchable()
+        else:
+            let_keys_through(self)
+        self.addItems(names(kind))
+        self.setCurrentText(REGISTERED[kind][1])
         self.currentIndexChanged.connect(lambda _: self.chosen.emit(self.name))
-        self._typing.editingFinished.connect(self._settle)
 
     @property
     def name(self) -> str:
-        """Name of the encoder that is chosen, whatever is being typed."""
+        """Name of the model that is chosen, whatever is being typed."""
         return self.itemText(self.currentIndex())
 
     def setCurrentText(self, name: str | None) -> None:
-        """Choose an encoder."""
+        """Choose a model."""
         self.setCurrentIndex(self.findText(name or "", Qt.MatchFlag.MatchFixedString))
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel: a model is not changed in passing."""
+        if event is not None:
+            event.ignore()
 
     def sort(self, checks: Mapping[str, Check]) -> None:
         """Show what is ready, what is downloaded first, and last, in grey, what lacks something.
@@ -64,11 +87,11 @@ class EncoderPicker(QComboBox):
         Parameters
         ----------
         checks : mapping
-            By name; an encoder that is not in it comes from a plugin, which has its own ways.
+            By name; a model that is not in it comes from a plugin, which has its own ways.
         """
         chosen = self.name
         groups: tuple[list[str], ...] = ([], [], [])
-        for name in catalog.encoders().names():
+        for name in names(self._kind):
             found = checks.get(name)
             rank = 0 if found is None or found.ready else 2 if found.obstacles else 1
             groups[rank].append(name)
@@ -91,6 +114,17 @@ class EncoderPicker(QComboBox):
             words = "\n".join(map(str, found.obstacles))
             self.setItemData(index, GREY, Qt.ItemDataRole.ForegroundRole)
         self.setItemData(index, words, Qt.ItemDataRole.ToolTipRole)
+
+    def _make_searchable(self) -> None:
+        self.setEditable(True)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setToolTip("Type a part of a name to search")
+        self.setLineEdit(self._typing)
+        found = QCompleter(self.model(), self)
+        found.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        found.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.setCompleter(found)
+        self._typing.editingFinished.connect(self._settle)
 
     def _settle(self) -> None:
         """Take the name that was typed, or the first that holds it; else nothing changes."""
