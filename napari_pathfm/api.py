@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .analysis.export import ExportReport
     from .analysis.import_objects import ImportReport
     from .analysis.map import MapCoordinates
+    from .analysis.predict_slides import Predictions
     from .analysis.search import TileScores
     from .analysis.segment import Candidate
     from .analysis.stain_normalise import Reference
@@ -63,6 +64,7 @@ __all__ = [
     "models",
     "open_project",
     "open_slide",
+    "predict_slides",
     "quality",
     "search",
     "search_text",
@@ -449,6 +451,43 @@ def zero_shot(
     return run(job(vectors, asked, classes), report)
 
 
+def predict_slides(
+    project: Project | str | Path,
+    head: str,
+    slides: Sequence[str] = (),
+    report: Report | None = None,
+) -> Predictions:
+    """Predict the labels of a project's slides with a head that was trained in it.
+
+    Parameters
+    ----------
+    project : Project, str or Path
+    head : str
+        Its name; :func:`models` of the project lists them.
+    slides : sequence of str
+        Names, file names or ids; if empty all, and those that are not embedded as the head wants
+        are left out.
+    report : callable, optional
+
+    Raises
+    ------
+    RegistryError
+        There is no such head.
+    ModelError
+        It is damaged.
+    ValueError
+        A slide that was named is not in the project, or not embedded as the head wants.
+    """
+    from .analysis.predict_slides import predict_slides as job
+    from .io.project import Project
+    from .models.trained_heads import trained_heads
+
+    with ExitStack() as stack:
+        if not isinstance(project, Project):
+            project = stack.enter_context(Project.open(project, read_only=True))
+        return run(job(project, trained_heads(project.models).get(head), slides), report)
+
+
 def segment(
     slide: Slide,
     box: Sequence[float] | None = None,
@@ -641,10 +680,15 @@ def open_project(folder: str | Path, author: str | None = None) -> Project:
     return Project.open(Path(folder), author=author)
 
 
-def models() -> dict[str, list[dict[str, Any]]]:
+def models(project: Project | str | Path | None = None) -> dict[str, list[dict[str, Any]]]:
     """List every model by its kind: its facts, and what there is of it on this computer.
 
     Nothing is loaded. Those that a plugin registers without a catalogue have no facts.
+
+    Parameters
+    ----------
+    project : Project, str or Path, optional
+        The heads that were trained in it are listed, too, as "heads".
     """
     from .models.catalog import encoders, entries, segmenters, slide_models
     from .models.check import free_memory
@@ -659,10 +703,13 @@ def models() -> dict[str, list[dict[str, Any]]]:
         kind: {*registered.get(kind, ()), *(n for n, e in known.items() if e.spec.kind == kind)}
         for kind in LISTS
     }
-    return {
+    listed = {
         title: [_facts(name, kind, known.get(name), memory) for name in sorted(names[kind])]
         for kind, title in LISTS.items()
     }
+    if project is not None:
+        listed["heads"] = _heads(_models_folder(project))
+    return listed
 
 
 def check_model(name: str) -> Check:
@@ -689,6 +736,28 @@ def _facts(name: str, kind: str, entry: CatalogEntry | None, memory: Memory) -> 
     if entry is None:
         return {"name": name, "kind": kind, "status": "open", "note": "No catalogue has it."}
     return asdict(entry.spec) | check(entry, memory=memory).facts()
+
+
+def _heads(folder: Path) -> list[dict[str, Any]]:
+    from .models.trained_heads import trained_cards
+
+    return [
+        {
+            "name": name,
+            "kind": "head",
+            "head": card.head,
+            "classes": list(card.classes),
+            "encoders": [source.key.encoder for source in card.sources],
+            "metrics": card.metrics,
+            "made": card.made,
+        }
+        for name, card in trained_cards(folder).items()
+    ]
+
+
+def _models_folder(project: Project | str | Path) -> Path:
+    folder: str | Path = getattr(project, "folder", project)  # type: ignore[arg-type]
+    return Path(folder) / "models"
 
 
 @contextmanager
@@ -725,8 +794,7 @@ def _network(
     from .models import licences
     from .models.fetch import fetch
 
-    folder: str | Path | None = getattr(project, "folder", project)  # type: ignore[arg-type]
-    models = None if folder is None else Path(folder) / "models"
+    models = None if project is None else _models_folder(project)
     given = None if weights is None else Path(weights)
     licences.warn(name, stacklevel=3)
     return get(name, weights=run(fetch(name, given, models), report))

@@ -29,14 +29,24 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 @app.callback(invoke_without_command=True)
 @command
-def models(context: typer.Context, as_json: Json = False) -> None:
+def models(
+    context: typer.Context,
+    project: Annotated[
+        Path | None, typer.Option(help="Also list the heads that were trained in this project.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """List every model: licence, gate, size, what is on this computer, and what fits into it."""
     if context.invoked_subcommand:
         return
-    listed = api.models()
+    listed = api.models(project)
     lines = []
+    for head in listed.get("heads", ()):
+        lines.append("  {name:23} {head:9} of {encoders}: {classes}".format(**_words(head)))
+    if lines:
+        lines = ["Heads trained in the project", *lines, ""]
     for kind, entries in listed.items():
-        if entries:
+        if entries and kind in TITLES:
             lines += [_row(TITLES[kind]), *(_line(entry) for entry in entries), ""]
     answer(listed, "\n".join(lines) + LEGEND, as_json)
 
@@ -149,6 +159,14 @@ def _line(entry: dict[str, Any]) -> str:
         fits=fits[entry.get("fits")],
         licence=_short(entry.get("licence", ""), 36) + mark,
     ).rstrip()
+
+
+def _words(head: dict[str, Any]) -> dict[str, str]:
+    """Lists as text."""
+    return {
+        key: ", ".join(value) if isinstance(value, list) else str(value)
+        for key, value in head.items()
+    }
 
 
 def _size(params: int) -> str:

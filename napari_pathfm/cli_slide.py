@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import api
 from .terminal import answer, command, licence, reporting, say
 
 if TYPE_CHECKING:
@@ -119,49 +120,26 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the labels of slides with a model that was trained on others."""
-    from .analysis.slide_attention import judge_slide
-    from .analysis.slide_bags import check_alike, find_slide
-    from .core.jobs import Progress
-    from .io.project import Project
-    from .models.slide_classifier import load_classifier
-
-    model = load_classifier(project / "models" / f"{name}.json")
-    sources = model.card.sources
-    rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
-    with Project.open(project, read_only=True) as opened, reporting("Predicting") as report:
-        known = opened.slides()
-        wanted = [find_slide(known, each) for each in slide] if slide else known
-        for number, each in enumerate(wanted):
-            if each is None:
-                raise ValueError(f"There is no slide {(slide or [])[number]!r} in {project}.")
-            report(Progress(number, len(wanted), f"Predicting {each.name}", "slides"))
-            try:
-                bags = _bags(opened, each, [source.key.encoder for source in sources])
-                check_alike(bags, sources, f"those that {name} was trained on")
-            except ValueError as error:
-                if slide:
-                    raise
-                left_out[each.name] = str(error)
-                continue
-            judged, scores = judge_slide(model, bags.read())
-            shares = dict(zip(model.card.classes, judged.probabilities.tolist(), strict=True))
-            rows.append(
-                {
-                    "slide": each.name,
-                    "id": each.id,
-                    "class": max(shares, key=lambda key: shares[key]),
-                    "probabilities": {key: round(value, 6) for key, value in shares.items()},
-                }
-            )
-            if attention is not None:
-                _write_attention(attention, bags, scores)
-    for reason in left_out.values():
+    with reporting("Predicting") as report:
+        found = api.predict_slides(project, name, slide or (), report)
+    for reason in found.left_out.values():
         say(reason)
+    rows: list[dict[str, Any]] = [
+        {
+            "slide": each.slide.name,
+            "id": each.slide.id,
+            "class": each.label,
+            "probabilities": {key: round(value, 6) for key, value in each.probabilities.items()},
+        }
+        for each in found.slides
+    ]
+    if attention is not None:
+        for each in found.slides:
+            _write_attention(attention, each.bags, each.attention)
     lines = [
         f"{row['slide']}: {row['class']} ({row['probabilities'][row['class']]:.0%})" for row in rows
     ]
-    facts = {"model": name, "slides": rows, "left_out": left_out}
+    facts = {"model": name, "slides": rows, "left_out": found.left_out}
     answer(facts, "\n".join(lines) or "No slide was predicted.", as_json)
 
 

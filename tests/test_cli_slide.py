@@ -13,9 +13,11 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from napari_pathfm import api
 from napari_pathfm.__main__ import app
 from napari_pathfm.cli_slide import HeadName
 from napari_pathfm.core.embeddings import FeatureKey
+from napari_pathfm.core.registry import RegistryError
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.project import Project
@@ -112,6 +114,31 @@ def test_train_then_predict(folder: Path) -> None:
     assert (best["tile"], best["y"], best["x"]) == ("4", "0", "896")
     one = pathfm("slide", "predict", "--project", folder / "p", "--name", "m", "--slide", "new.svs")
     assert one.stdout.startswith("new: tumor (")
+
+
+def test_a_trained_head_is_chosen_by_its_name(folder: Path) -> None:
+    missing = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
+    assert (missing.exit_code, "named 'm'. There is none yet" in missing.stderr) == (4, True)
+    facts = answered(*train(folder, "--epochs", 3))
+    listed = answered("models", "--project", folder / "p")["heads"]
+    assert [(head["name"], head["classes"], head["encoders"]) for head in listed] == [
+        ("m", ["normal", "tumor"], ["net"])
+    ]
+    assert listed[0]["metrics"] == facts["metrics"]
+    said = pathfm("models", "--project", folder / "p").stdout.splitlines()
+    assert said[1].split() == ["m", "attention", "of", "net:", "normal,", "tumor"]
+    found = api.predict_slides(folder / "p", "m", ["slide1", "slide2.svs"])
+    assert [each.slide.name for each in found.slides] == ["slide1", "slide2"]
+    for each in found.slides:
+        assert each.probabilities[each.label] == max(each.probabilities.values())
+        assert each.attention[0].values.mean() == pytest.approx(1, rel=1e-4)
+    with pytest.raises(RegistryError, match=r"named 'n'\. Choose one of: m"):
+        api.predict_slides(folder / "p", "n")
+    with pytest.raises(ValueError, match="no slide 'gone'"):
+        api.predict_slides(folder / "p", "m", ["gone"])
+    (folder / "p" / "models" / "m.json").write_text("{}")
+    damaged = pathfm("slide", "predict", "--project", folder / "p", "--name", "m")
+    assert (damaged.exit_code, "Train it again" in damaged.stderr) == (4, True)
 
 
 def test_what_cannot_be_trained_on(folder: Path) -> None:

@@ -49,7 +49,7 @@ class Registry(Generic[T]):
     ----------
     group : str
         Entry-point group; each entry point is a callable that returns the thing. It takes the
-        options of :meth:`get` that it has a use for, by name.
+        options of :meth:`get` that it has a use for, by name. Empty: there are none.
     kind : str
         What is registered, in the singular, for messages ("encoder").
     sources : iterable of callable
@@ -70,7 +70,7 @@ class Registry(Generic[T]):
     def choices(self) -> dict[str, list[Choice[T]]]:
         """Every choice by its name; two of one name stand beside each other."""
         found: dict[str, list[Choice[T]]] = {}
-        for point in entry_points(group=self.group):
+        for point in entry_points(group=self.group) if self.group else ():
             found.setdefault(point.name, []).append(self._from_entry_point(point))
         for source in self._sources:
             for choice in source():
@@ -98,10 +98,10 @@ class Registry(Generic[T]):
         """
         found = self.choices()
         if name not in found:
-            raise RegistryError(
-                f"There is no {self.kind} named {name!r}. "
-                f"Choose one of: {', '.join(sorted(found))}."
+            others = (
+                f"Choose one of: {', '.join(sorted(found))}." if found else "There is none yet."
             )
+            raise RegistryError(f"There is no {self.kind} named {name!r}. {others}")
         if len(found[name]) > 1:
             origins = " and ".join(choice.origin for choice in found[name])
             raise RegistryError(

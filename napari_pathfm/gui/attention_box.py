@@ -11,8 +11,8 @@ from ..analysis.search import TileScores
 from ..analysis.slide_attention import judge_slide
 from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
-from ..models.base import ModelError
-from ..models.slide_classifier import BagSource, Card, SlideJudgement, load_classifier
+from ..models.slide_classifier import BagSource, Card, SlideJudgement
+from ..models.trained_heads import trained_cards, trained_heads
 from ..session import Session
 from .follow import follow
 from .runner import Runner
@@ -24,26 +24,22 @@ WITHOUT = ("mean", "max")
 Found = tuple[Card, SlideJudgement, TileScores]
 
 
-def attention_job(card_path: Path, embeddings: Embeddings) -> Job[Found]:
+def attention_job(folder: Path, name: str, embeddings: Embeddings) -> Job[Found]:
     """Load a trained head and have it judge a slide by the embeddings of its tiles."""
-    yield Progress(0, 0, f"Loading {card_path.stem}")
-    model = load_classifier(card_path)
+    yield Progress(0, 0, f"Loading {name}")
+    model = trained_heads(folder).get(name)
     judged, (scores,) = judge_slide(model, (embeddings.in_grid_order(),))
     return model.card, judged, scores
 
 
-def fitting_models(folder: Path, source: BagSource) -> list[Path]:
-    """Files of the trained heads that take such embeddings, and no others besides."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            card = Card.read(path)
-        except ModelError:
-            continue  # no trained head: other models have files of that kind, too
-        fits = [each.difference(source) is None for each in card.sources]
-        if fits == [True] and card.head not in WITHOUT:
-            found.append(path)
-    return found
+def fitting_heads(folder: Path, source: BagSource) -> list[str]:
+    """Names of the trained heads that take such embeddings, and no others besides."""
+    return [
+        name
+        for name, card in trained_cards(folder).items()
+        if [each.difference(source) is None for each in card.sources] == [True]
+        and card.head not in WITHOUT
+    ]
 
 
 class AttentionBox(QWidget):
@@ -88,14 +84,14 @@ class AttentionBox(QWidget):
         if session.project and session.grid is not None and session.embeddings is not None:
             spec, embeddings = session.grid.spec, session.embeddings
             source = BagSource(embeddings.key, embeddings.vectors.shape[1], spec.tile_px, spec.mpp)
-            for path in fitting_models(session.project.models, source):
-                self.models.addItem(path.stem, path)
+            self.models.addItems(fitting_heads(session.project.models, source))
         self.setVisible(self.models.count() > 0)
 
     def ask(self) -> None:
         """Have the chosen model judge the slide."""
-        embeddings, path = self._session.embeddings, self.models.currentData()
-        if embeddings is None or path is None:
+        project, embeddings = self._session.project, self._session.embeddings
+        name = self.models.currentText()
+        if project is None or embeddings is None or not name:
             return
 
         def take(answer: Found) -> None:
@@ -107,5 +103,5 @@ class AttentionBox(QWidget):
             self._session.scores = scores
             self.found.emit(scores)
 
-        title = f"Attention of {path.stem}"
-        self._runner.start(attention_job(path, embeddings), title, take, slot=SLOT)
+        job = attention_job(project.models, name, embeddings)
+        self._runner.start(job, f"Attention of {name}", take, slot=SLOT)

@@ -66,6 +66,7 @@ class Prompting(QObject):
         self.candidate: Candidate | None = None
         self.name = catalog.DEFAULT_SEGMENTER
         self._given: Path | None = None
+        self._asked = False  # for an answer, of a segmenter that is not loaded yet
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
             KeyCode.KeyP: self.point_mode,
@@ -145,6 +146,7 @@ class Prompting(QObject):
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
         segmenter = self._loader.loaded(self.name, self.weights)
+        self._asked = segmenter is None
         if segmenter is None:
             self._load()
             return
@@ -179,6 +181,7 @@ class Prompting(QObject):
 
     def clear(self) -> None:
         """Forget prompts and answer."""
+        self._asked = False
         self._runner.cancel(SLOT)
         if self.layers is not None:
             self.layers.clear()
@@ -196,6 +199,7 @@ class Prompting(QObject):
     def cancel(self) -> None:
         """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
         if self._runner.busy(SLOT) or self._runner.busy(LOAD_SLOT):
+            self._asked = False
             self._runner.cancel(SLOT)
             self._runner.cancel(LOAD_SLOT)
         else:
@@ -261,12 +265,12 @@ class Prompting(QObject):
 
     def _on_loaded(self, _: Segmenter) -> None:
         self.changed.emit()
-        if self._prompts():
+        if self._asked:
             self.segment()
 
     def _on_annotations(self, *_: object) -> None:
         self._runner.cancel(SLOT)
-        self.candidate = None
+        self._asked, self.candidate = False, None
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()
