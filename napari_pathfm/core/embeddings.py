@@ -53,19 +53,12 @@ class FeatureKey:
         text = json.dumps(facts, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
-    def differences(self, other: FeatureKey) -> dict[str, tuple[str, str]]:
-        """Name what forbids a comparison: by field, the value here and the one there."""
-        mine, theirs = asdict(self), asdict(other)
-        return {
-            name: (mine[name], theirs[name])
-            for name in mine
-            if name != "precision" and mine[name] != theirs[name]
-        }
-
     def difference(self, other: FeatureKey) -> str | None:
         """Name the first field that forbids a comparison, or ``None`` if there is none."""
-        for name, (mine, theirs) in self.differences(other).items():
-            return f"{name}: {mine!r} here, {theirs!r} there"
+        for name, value in asdict(self).items():
+            theirs = getattr(other, name)
+            if name != "precision" and value != theirs:
+                return f"{name}: {value!r} here, {theirs!r} there"
         return None
 
 

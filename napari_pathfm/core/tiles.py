@@ -186,27 +186,6 @@ class TileGrid:
         digest.update(np.ascontiguousarray(self.origins).tobytes())
         return digest.hexdigest()
 
-    def differences(self, other: TileGrid) -> dict[str, tuple[str, str]]:
-        """Name what makes this another grid, in words: for each, how it is here and there."""
-        mine, theirs = self._facts(), other._facts()
-        found = {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
-        if not found and self.hash != other.hash:
-            found["places of the tiles"] = ("some", "others")
-        return found
-
-    def _facts(self) -> dict[str, str]:
-        spec, plan = self.spec, self.plan
-        return {
-            "slide": self.slide_id,
-            "tile size": f"{spec.tile_px} px",
-            "resolution": "level 0" if spec.mpp is None else f"{spec.mpp:g} µm/px",
-            "overlap": f"{spec.overlap:.0%}",
-            "tissue in a tile": f"at least {spec.min_tissue:.0%}",
-            "side on the slide": f"{self.side:g} px",
-            "pixels read": f"{plan.size} px of level {plan.level}",
-            "number of tiles": f"{len(self):,}",
-        }
-
     @property
     def centers(self) -> NDArray[np.float64]:
         """``(N, 2)`` float64: centres ``(y, x)`` in level-0 pixels."""

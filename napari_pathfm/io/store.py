@@ -296,51 +296,6 @@ def stored_features(path: Path) -> list[StoredFeatures]:
     return [features for features in found if features is not None]
 
 
-def why_not(stored: StoredFeatures, key: FeatureKey, grid: TileGrid) -> str:
-    """Name everything that keeps stored embeddings from being those of `key` and `grid`.
-
-    Returns
-    -------
-    str
-        ``"weights: ab12 then, cd34 now; tile size: 224 px then, 512 px now"``; empty if nothing
-        does.
-    """
-    found = stored.key.differences(key)
-    if stored.grid_hash != grid.hash:
-        found |= stored.grid().differences(grid)
-    return "; ".join(f"{name}: {then} then, {now} now" for name, (then, now) in found.items())
-
-
-def why_anew(path: Path, key: FeatureKey, grid: TileGrid) -> str:
-    """Tell why a slide must be embedded although its store has embeddings by this encoder.
-
-    Parameters
-    ----------
-    path : Path
-        The slide's store.
-    key : FeatureKey
-    grid : TileGrid
-
-    Returns
-    -------
-    str
-        A sentence; empty if the store has these embeddings, or none by this encoder.
-    """
-    kept = [one for one in stored_features(path) if one.key.encoder == key.encoder and one.count]
-    reasons = [why_not(one, key, grid) for one in kept]
-    if not all(reasons) or not reasons:
-        return ""
-    # Of several the one that is most like it.
-    count, reason = min(
-        zip((one.count for one in kept), reasons, strict=True),
-        key=lambda pair: (pair[1].count("; "), -pair[0]),
-    )
-    return (
-        f"{count:,} tiles were embedded with {key.encoder} before, but in another way, and are "
-        f"kept beside these ({reason})."
-    )
-
-
 def group_name(key: FeatureKey, grid: TileGrid) -> str:
     """Name of the group of an encoder's vectors of a grid."""
     return f"{re.sub(r'[^A-Za-z0-9._-]', '_', key.encoder)}-{key.hash}@{grid.hash}"

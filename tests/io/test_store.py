@@ -14,7 +14,7 @@ from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
 from napari_pathfm.io import store as store_file
-from napari_pathfm.io.store import FeatureStore, ProjectError, stored_features, why_anew, why_not
+from napari_pathfm.io.store import FeatureStore, ProjectError, stored_features
 
 KEY = FeatureKey("vit/s", "cls", "ab12", "224 bicubic")
 LEVELS = (Level((5000, 5000), 1.0, (256, 256)),)
@@ -99,47 +99,6 @@ def test_a_group_made_in_another_way_is_refused(tmp_path: Path) -> None:
     group.attrs["key"] = {**group.attrs["key"], "pooling": "avg"}
     with pytest.raises(ValueError, match="pooling: 'avg' here, 'cls' there"):
         opened(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("key", "spec", "told"),
-    [
-        ({"weights": "cd34"}, {}, "weights: ab12 then, cd34 now"),
-        ({"pooling": "avg"}, {}, "pooling: cls then, avg now"),
-        (
-            {"preprocessing": "518 bicubic"},
-            {},
-            "preprocessing: 224 bicubic then, 518 bicubic now",
-        ),
-        ({}, {"mpp": 1.0, "tile_px": 112}, "tile size: 224 px then, 112 px now; resolution: 0.5"),
-        ({}, {"overlap": 0.5}, "overlap: 0% then, 50% now; number of tiles: 484 then, 1,849 now"),
-    ],
-)
-def test_what_has_changed_is_told_by_name(
-    tmp_path: Path, key: dict[str, str], spec: dict[str, float], told: str
-) -> None:
-    path = opened(tmp_path).path
-    grid = make_grid("ab", LEVELS, 0.5, replace(TileSpec(), **spec))  # type: ignore[arg-type]
-    now = replace(KEY, **key)
-    assert why_anew(path, now, grid) == ""
-    fill(opened(tmp_path), np.arange(30))
-    (stored,) = stored_features(path)
-    assert why_not(stored, KEY, GRID) == why_anew(path, KEY, GRID) == ""
-    assert why_anew(path, replace(now, encoder="another"), grid) == ""
-    assert why_not(stored, now, grid).startswith(told)
-    assert why_anew(path, now, grid) == (
-        "30 tiles were embedded with vit/s before, but in another way, and are kept beside these "
-        f"({why_not(stored, now, grid)})."
-    )
-    fill(opened(tmp_path, now, grid), np.arange(3))
-    assert why_anew(path, now, grid) == ""
-
-
-def test_other_tissue_is_told_though_as_many_tiles_are_on_it(tmp_path: Path) -> None:
-    fill(opened(tmp_path), np.arange(3))
-    (stored,) = stored_features(opened(tmp_path).path)
-    moved = replace(GRID, origins=GRID.origins + 1)
-    assert why_not(stored, KEY, moved) == "places of the tiles: some then, others now"
 
 
 def test_one_writer_and_many_readers(tmp_path: Path) -> None:
