@@ -317,12 +317,9 @@ def embedded_for_text(slide: Slide, project: Project | str | Path) -> str | None
 
 def kept_mpp(slide: Slide, project: str | Path) -> float | None:
     """Micrometres per level-0 pixel that a project knows of a slide, ``None`` if it does not."""
-    from .io.project import Project
+    from .io.project import known_mpp
 
-    if not (Path(project) / "project.sqlite").is_file():
-        return None
-    with Project.open(project, read_only=True) as opened:
-        return next((row.mpp for row in opened.slides() if row.id == slide.id), None)
+    return known_mpp(Path(project), slide.id)
 
 
 def umap(embeddings: Embeddings, report: Report | None = None) -> MapCoordinates:
@@ -767,19 +764,12 @@ def _at(project: Project | str | Path, create: bool = True) -> Iterator[Project]
     While another process owns it, such as a window, it is opened for reading: embeddings are
     written beside it, under a lock of their own, and the owner takes them up.
     """
-    from .io.project import Project, ProjectError
+    from .io.project import Project, open_or_read
 
     if isinstance(project, Project):
         yield project
         return
-    try:
-        opened = Project.open(project, create=create)
-    except ProjectError as error:
-        try:
-            opened = Project.open(project, read_only=True)
-        except ProjectError:
-            raise error from None
-    with opened:
+    with open_or_read(project, create) as opened:
         yield opened
 
 

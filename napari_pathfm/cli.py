@@ -7,8 +7,6 @@ stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,14 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import api, terminal
+from .cli_embed import embed
 from .cli_models import app as models_app
-from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_project
+from .cli_options import Json, Mpp, ProjectFolder, SlideFile, default_project
 from .cli_search import classify, search
 from .cli_slide import app as slide_app
-from .cli_stain import Stain, StainReference, reference
-from .cli_tiles import MaxBlur, MaxPen, MinTissue, good_tiles, limits, tiles
-from .core.jobs import Progress, run
-from .terminal import answer, command, licence, reporting
+from .cli_tiles import tiles
+from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
     from .analysis.draw_labels import Meaning
@@ -49,9 +46,6 @@ class Values(StrEnum):
 
     OBJECTS = "objects"
     CLASSES = "classes"
-
-
-EncoderName = Annotated[str, typer.Option(help="Encoder; see “pathfm models”.")]
 
 
 @app.callback()
@@ -121,58 +115,7 @@ def tissue(
 app.command()(tiles)
 
 
-@app.command()
-@command
-def embed(
-    slide: SlideFile,
-    encoder: EncoderName = "efficientnet-lite0",
-    project: ProjectFolder = None,
-    mpp: Mpp = None,
-    tile_mpp: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel of a tile; the encoder's own.")
-    ] = None,
-    tile_px: Annotated[
-        int | None, typer.Option(help="Side of a tile in pixels; the encoder's own.")
-    ] = None,
-    min_tissue: MinTissue = 0.5,
-    max_blur: MaxBlur = None,
-    max_pen: MaxPen = None,
-    stain: Stain = None,
-    stain_reference: StainReference = None,
-    weights: Weights = None,
-    as_json: Json = False,
-) -> None:
-    """Embed the tissue tiles of a slide; a run that was stopped goes on from there."""
-    from .models.catalog import get_encoder
-    from .models.fetch import fetch
-
-    folder = project or default_project(slide)
-    licence(encoder)
-    with _with_mpp(slide, mpp, folder) as opened, reporting("Embedding") as report:
-        file = run(fetch(encoder, weights, folder / "models"), report)
-        network = get_encoder(encoder, weights=file)
-        spec = network.spec
-        report(Progress(0, 0, "Finding tissue"))
-        found = api.tissue(opened)
-        size = tile_mpp or spec.mpp, tile_px or spec.tile_px
-        grid = api.tiles(opened, found, *size, min_tissue=min_tissue)
-        wanted = limits(min_tissue, max_blur, max_pen)
-        grid = good_tiles(opened, grid, found, wanted, folder, report)
-        look = reference(stain, stain_reference, report)
-        made = api.embed(opened, grid, network, folder, report=report, stain=look)
-    facts = {
-        "slide": grid.slide_id,
-        "project": str(folder),
-        "encoder": encoder,
-        "grid": grid.hash,
-        "tiles": len(made),
-        "dim": int(made.vectors.shape[1]),
-        "precision": made.key.precision,
-        "stain": made.key.stain or None,
-    }
-    answer(facts, f"{len(made)} tiles embedded with {encoder}, kept in {folder}", as_json)
-
-
+app.command()(embed)
 app.command()(search)
 app.command()(classify)
 
@@ -249,20 +192,6 @@ def import_objects(
         "notes": list(made.notes),
     }
     answer(facts, made.summary(), as_json)
-
-
-@contextmanager
-def _with_mpp(path: Path, mpp: float | None, project: Path) -> Iterator[SlideReader]:
-    """Open a slide whose mpp is known: as given, else from the file, else as told before."""
-    with api.open_slide(path, mpp) as opened:
-        found = opened.mpp or api.kept_mpp(opened, project)
-        if found is None:
-            raise ValueError(
-                f"{path.name} does not say how large a pixel is: add --mpp with its micrometres "
-                "per pixel (0.25 for a 40x scan, 0.5 for 20x)."
-            )
-        with opened.with_mpp(found) as known:
-            yield known
 
 
 def _area(slide: SlideReader, fraction: float) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,10 @@ import typer
 from . import api
 from .cli_options import Json, Mpp, ProjectFolder, SlideFile
 from .core.quality import OFF, QualityLimits, Sifted, TileQuality, named_limits, sift
-from .terminal import answer, command, reporting, say
+from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
-    from .analysis.tissue import TissueMask
-    from .api import Report
     from .core.tiles import TileGrid
-    from .io.reader import SlideReader
 
 MinTissue = Annotated[
     float, typer.Option(min=0, max=1, help="Leave out tiles with less tissue, 0 to 1.")
@@ -36,33 +32,6 @@ def limits(min_tissue: float, max_blur: float | None, max_pen: float | None) -> 
     """Return limits as options give them, where a limit that is not given leaves nothing out."""
     blur = OFF.max_blur if max_blur is None else max_blur
     return QualityLimits(min_tissue, blur, OFF.max_pen if max_pen is None else max_pen)
-
-
-def good_tiles(
-    slide: SlideReader,
-    grid: TileGrid,
-    tissue: TissueMask,
-    wanted: QualityLimits,
-    project: Path | None,
-    report: Report,
-) -> TileGrid:
-    """Return the tiles that are good enough, and say how many; nothing is measured for no limit.
-
-    Raises
-    ------
-    ValueError
-        None is.
-    """
-    if replace(wanted, min_tissue=0) == OFF:
-        return grid  # it has no tile with less tissue
-    sifted = sift(grid, api.quality(slide, grid, tissue, project, report), wanted)
-    if len(grid) and not len(sifted.grid):
-        raise ValueError(
-            f"No tile of {slide.name} is good enough ({sifted.summary()}). Allow more blur "
-            "(--max-blur) or more pen (--max-pen)."
-        )
-    say(sifted.summary())
-    return sifted.grid
 
 
 @command

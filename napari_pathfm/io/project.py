@@ -19,7 +19,15 @@ from .database import Database
 from .errors import ProjectError, explained
 from .locks import FileLock
 
-__all__ = ["Project", "ProjectError", "SlideRow", "default_project", "labelled_grids"]
+__all__ = [
+    "Project",
+    "ProjectError",
+    "SlideRow",
+    "default_project",
+    "known_mpp",
+    "labelled_grids",
+    "open_or_read",
+]
 
 UNUSUAL = re.compile(r"[^\w.-]+")
 """What of an address may not be in the name of a folder."""
@@ -145,10 +153,10 @@ class Project:
         """Zarr store of a slide's masks and embeddings."""
         return self.folder / "slides" / f"{slide_id}.zarr"
 
-    def add_slide(self, slide: Slide) -> SlideRow:
+    def add_slide(self, slide: Slide | SlideRow) -> SlideRow:
         """Take up a slide, or note where a known one (by its fingerprint) is now.
 
-        A mpp given with :meth:`set_mpp` stays.
+        It may also be what another process says of it. A mpp given with :meth:`set_mpp` stays.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self.database.transaction("The slide could not be added") as database:
@@ -298,6 +306,33 @@ def default_project(slide: str | Path) -> Path:
         return Path.home() / "pathfm" / f"{UNUSUAL.sub('_', path.stem)}.pathfm"
     path = path.absolute()
     return path.parent / f"{path.stem}.pathfm"
+
+
+def open_or_read(folder: str | Path, create: bool = True) -> Project:
+    """Open a project, for reading only where another process owns it or it cannot be written.
+
+    Embeddings may be written all the same: they lie beside it, each under a lock of its own.
+
+    Raises
+    ------
+    ProjectError
+        There is none that could be read, either.
+    """
+    try:
+        return Project.open(folder, create=create)
+    except ProjectError as error:
+        try:
+            return Project.open(folder, read_only=True)
+        except ProjectError:
+            raise error from None
+
+
+def known_mpp(folder: Path, slide_id: str) -> float | None:
+    """Micrometres per level-0 pixel that a project, if there is one, knows of a slide."""
+    if not (folder / "project.sqlite").is_file():
+        return None
+    with Project.open(folder, read_only=True) as project:
+        return next((row.mpp for row in project.slides() if row.id == slide_id), None)
 
 
 def labelled_grids(project: Project, slide_id: str) -> list[str]:
