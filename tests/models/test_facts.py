@@ -6,9 +6,11 @@ Parameters that are only published rounded are compared as far as they are known
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import timm
 import torch
 
 from napari_pathfm.models.base import ModelError
@@ -100,18 +102,18 @@ FACTS = {
         rounded(21.7e6, 1e5), (1, 257, 384), 1, 16, 384, 384, HALF, tile_px=256, seen_px=256
     ),
     "phikon": Fact(85_798_656, (1, 197, 768), 1, 14, 768, 768, IMAGENET),
-    "phikon-v2": Fact(rounded(303.35e6, 1e4), (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET),
+    "phikon-v2": Fact(303_351_808, (1, 197, 1024), 1, 14, 1024, 1024, IMAGENET),
     "midnight-12k": Fact(
         rounded(1.1365e9, 1e5), (1, 1370, 1536), 1, 16, 1536, 3072, HALF, precision="float16"
     ),
     "hibou-b": Fact(rounded(85.7e6, 1e5), (1, 257, 768), 5, 16, 768, 768, HIBOU, "bicubic"),
     "hibou-l": Fact(rounded(303.7e6, 1e5), (1, 257, 1024), 5, 16, 1024, 1024, HIBOU, "bicubic"),
     "clip": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
-    "clip-b16": Fact(None, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
-    "clip-l14": Fact(None, (257, 1024), 1, 16, 1024, 768, CLIP, "bicubic"),
+    "clip-b16": Fact(149_620_737, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
+    "clip-l14": Fact(427_616_513, (257, 1024), 1, 16, 1024, 768, CLIP, "bicubic"),
     "plip": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
     "quiltnet-b-32": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
-    "quiltnet-b-16": Fact(None, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
+    "quiltnet-b-16": Fact(149_620_737, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
     "conch": Fact(None, (1, 785, 768), 1, 28, 768, 512, CLIP, "bicubic", 448, 448),
     "conch-v1.5": Fact(
         None, (1, 785, 1024), 1, 28, 1024, 768, IMAGENET, "bilinear", 448, 448, precision="float16"
@@ -132,6 +134,23 @@ FACTS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_first_values() -> Iterator[None]:
+    """Weights stay without values, for which a third of the time would go: only shapes count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm.models.VisionTransformer, "init_weights", lambda *_, **__: None)
+        yield
+
+
+def keep_one_block(network: Any) -> None:
+    """Leave out all but the first of blocks that are alike: the shapes stay, the time does not."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.ModuleList | torch.nn.Sequential) and len(module) > 5:
+            shapes = {tuple(p.shape for p in block.parameters()) for block in module}
+            if len(shapes) == 1:
+                del module[1:]
+
+
 @pytest.mark.parametrize("name", FACTS)
 def test_network_is_what_its_authors_say(entries: Entries, name: str) -> None:
     fact, spec = FACTS[name], entries[name].encoder
@@ -142,11 +161,11 @@ def test_network_is_what_its_authors_say(entries: Entries, name: str) -> None:
     shapes = {tuple(p.shape) for key, p in network.named_parameters() if "pos" in key}
     assert fact.positions in shapes or fact.positions is None
     assert getattr(network, "num_prefix_tokens", 0) == fact.prefix == spec.prefix_tokens
-    features = network.forward_features(
-        torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta")
-    )
+    keep_one_block(network)
+    images = torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta")
+    features = network.forward_features(images)
     if spec.pooling == "two-scale":
-        pooled = network.two_scales(torch.zeros(2, 3, fact.seen_px, fact.seen_px, device="meta"))
+        pooled = network.two_scales(images)
     else:
         pooled = NetworkEncoder(spec, network, "", "meta")._pool(network, features)
     assert tuple(pooled.shape) == (2, fact.dim) == (2, spec.dim)
@@ -165,44 +184,6 @@ def test_tiles_are_prepared_as_its_authors_say(entries: Entries, name: str) -> N
     assert spec.interpolation == fact.interpolation
     assert (spec.tile_px, spec.input_px, spec.mpp) == (fact.tile_px, fact.seen_px, fact.mpp)
     assert spec.precision == fact.precision
-
-
-OPEN, GATED, CLOSED, NONE = "open", "gated", "closed", "none"
-
-# name, status, whether commercial use is allowed, part of the licence
-LICENCES = [
-    ("kaiko-vitl14", OPEN, False, "Non-Commercial"),
-    ("lunit-vits8", OPEN, False, "non-commercial"),
-    ("uni", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("uni2-h", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("virchow", GATED, True, "Apache-2.0"),
-    ("virchow2", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("virchow2g", CLOSED, False, "Paige"),
-    ("h-optimus-0", OPEN, True, "Apache-2.0"),
-    ("h-optimus-1", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("h0-mini", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("gigapath", GATED, False, "Apache-2.0 with conditions"),
-    ("gpfm", OPEN, False, "CC-BY-NC-ND-4.0"),
-    ("pathorchestra", GATED, False, "CC-BY-NC-ND-4.0"),
-    ("openmidnight", GATED, True, "Apache-2.0"),
-    ("ctranspath", OPEN, False, "GPL-3.0"),
-    ("hipt-256", OPEN, False, "Commons Clause"),
-    ("patho3dmatrix-vision", CLOSED, False, "unknown"),
-    ("pluto", CLOSED, False, "unknown"),
-    ("rudolfv", CLOSED, False, "unknown"),
-    ("rudolfv-2", GATED, False, "unknown"),
-    ("rudolfv-2-b", GATED, False, "unknown"),
-    ("rudolfv-2-s", GATED, False, "unknown"),
-    ("pathogpt", NONE, False, "none"),
-    ("paseg", NONE, False, "none"),
-]
-
-
-@pytest.mark.parametrize(("name", "status", "commercial", "licence"), LICENCES)
-def test_licence(entries: Entries, name: str, status: str, commercial: bool, licence: str) -> None:
-    spec = entries[name].spec
-    assert (spec.status, spec.commercial) == (status, commercial)
-    assert licence in spec.licence
 
 
 @pytest.mark.parametrize("name", ["virchow2g", "pluto", "rudolfv"])

@@ -20,46 +20,6 @@ from napari_pathfm.models.transformers import load
 
 Tiles = NDArray[np.uint8]
 
-HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HIBOU = ((0.7068, 0.5755, 0.7220), (0.1950, 0.2316, 0.1816))
-
-# name, parameters, vector, token, patch, prefix, shape of the position embeddings, mean and std
-FACTS = [
-    ("phikon", 85_798_656, 768, 768, 16, 1, (1, 197, 768), IMAGENET),
-    ("phikon-v2", 303_351_808, 1024, 1024, 16, 1, (1, 197, 1024), IMAGENET),
-    ("midnight-12k", 1_136_480_768, 3072, 1536, 14, 1, (1, 1370, 1536), HALF),
-    ("hibou-b", 85_741_056, 768, 768, 14, 5, (1, 257, 768), HIBOU),
-    ("hibou-l", 303_659_264, 1024, 1024, 14, 5, (1, 257, 1024), HIBOU),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "params", "dim", "width", "patch", "prefix", "positions", "norm"), FACTS
-)
-def test_networks_are_what_they_should_be(
-    entries: dict[str, CatalogEntry],
-    name: str,
-    params: int,
-    dim: int,
-    width: int,
-    patch: int,
-    prefix: int,
-    positions: tuple[int, ...],
-    norm: tuple[tuple[float, ...], tuple[float, ...]],
-) -> None:
-    spec = entries[name].encoder
-    network = build(entries[name], meta=True)
-    assert sum(p.numel() for p in network.parameters()) == params == spec.params
-    assert tuple(network.embeddings.position_embeddings.shape) == positions
-    assert network.embeddings.patch_embeddings.projection.stride == (patch, patch)
-    assert (spec.dim, spec.token_dim, spec.patch, spec.prefix_tokens) == (dim, width, patch, prefix)
-    assert (spec.mean, spec.std) == norm
-    assert (spec.tile_px, spec.mpp, spec.any_size) == (224, 0.5, True)
-    images = torch.zeros(2, 3, 224, 224, device="meta")
-    grid = 224 // patch
-    assert network.forward_features(images).shape == (2, prefix + grid**2, width)
-
 
 def shortened(entry: CatalogEntry) -> CatalogEntry:
     """The same network with a single layer, so that a test can hold it."""
