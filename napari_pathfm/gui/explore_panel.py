@@ -35,6 +35,7 @@ from .gallery import Gallery
 from .label_box import LabelBox
 from .runner import Runner
 from .text_box import TextBox
+from .zero_shot_box import ZeroShotBox
 
 SLOTS = ("map", "clusters", "search")
 HITS = 24
@@ -105,6 +106,7 @@ class ExplorePanel(QWidget):
         self.similar_button = QPushButton("Find similar tiles")
         self.forget_button = QPushButton("Clear")
         self.text = TextBox()
+        self.zero_shot = ZeroShotBox(session, runner, loader, self)
         self.attention = AttentionBox(session, runner, self)
         self.hits = QLabel()
         self.gallery = Gallery(session, runner)
@@ -170,6 +172,10 @@ class ExplorePanel(QWidget):
         load = self._loader(embeddings.key.encoder)
         job = text_job(slide, grid, embeddings, text, load, session.project)
         self._start("search", job, f"Searching for “{text}”", take)
+
+    def show_scores(self, scores: TileScores) -> None:
+        """Show the best tiles of a heatmap."""
+        self._show_hits(scores, scores.best(HITS))
 
     def show_attention(self, scores: TileScores) -> None:
         """Show the tiles that counted most for what a model says of the slide."""
@@ -248,6 +254,7 @@ class ExplorePanel(QWidget):
         self.similar_button.clicked.connect(self.find_similar)
         self.forget_button.clicked.connect(self.clear_scores)
         self.text.asked.connect(self.find_text)
+        self.zero_shot.found.connect(self.show_scores)
         self.attention.found.connect(self.show_attention)
 
     def _lay_out(self) -> None:
@@ -265,7 +272,8 @@ class ExplorePanel(QWidget):
         column.addWidget(_group("Clusters", (self.clusters, self.cluster_button)))
         column.addWidget(_group("Selection", (self.lasso_button, self.clear_button), self.selected))
         buttons = (self.similar_button, self.forget_button)
-        similar = _group("Similar", buttons, self.text, self.attention, self.hits, self.gallery)
+        below = (self.text, self.zero_shot, self.attention, self.hits, self.gallery)
+        similar = _group("Similar", buttons, *below)
         column.addWidget(similar)
         column.addWidget(_group("Label", (self.labels,)))
         column.addStretch(1)

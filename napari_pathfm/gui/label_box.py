@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
-from ..io.project import ProjectError
 from ..session import Session
-from . import notify
 from .colors import swatch
 from .follow import follow
+from .labelling import label_tiles
 
 
 class LabelBox(QWidget):
@@ -35,22 +34,9 @@ class LabelBox(QWidget):
 
     def label_selection(self) -> None:
         """Give the selected tiles the chosen class, in the session and in the project."""
-        session, code = self._session, int(self.class_box.currentData())
-        grid, tiles = session.grid, session.selection.tiles
-        if grid is None or session.labels is None or not len(tiles):
-            return
-        labels = session.labels.copy()
-        labels[tiles] = code
-        if session.project is None or session.project.read_only:
-            notify.warn("These labels are not kept: no project is open for writing.")
-        else:
-            changed = {int(tile): code for tile in tiles}
-            try:
-                session.project.set_labels(grid.slide_id, grid.hash, changed)
-            except ProjectError as error:
-                notify.fail("Labelling tiles", error)
-                return
-        session.labels = labels
+        tiles, code = self._session.selection.tiles, int(self.class_box.currentData())
+        if len(tiles):
+            label_tiles(self._session, {int(tile): code for tile in tiles})
 
     def _on_classes(self) -> None:
         chosen = self.class_box.currentData() or None  # "no label" was nobody's choice at first

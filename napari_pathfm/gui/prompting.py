@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakMethod
 
 from app_model.types import KeyCode, KeyMod
 from napari import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from ..analysis.crop import CropCache
@@ -60,7 +62,7 @@ class Prompting(QObject):
         self._viewer, self._session, self._runner = viewer, session, runner
         self._edits = edit_window
         self._loader = SegmenterLoader()
-        self.permit: Permit = lambda name, file, what, then: then()
+        self._permit: WeakMethod[Permit] | None = None
         self._cache = CropCache()
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
@@ -91,6 +93,10 @@ class Prompting(QObject):
         if self._given is not None or project is None:
             return self._given
         return in_project(project.models, self.name)
+
+    def ask_first(self, permit: Permit) -> None:
+        """Have a method of a widget, while there is one, decide whether a segmenter is loaded."""
+        self._permit = WeakMethod(permit)
 
     def set_segmenter(self, name: str, weights: Path | None = None) -> None:
         """Choose a segmenter, and answer the prompts that are there with it.
@@ -261,7 +267,11 @@ class Prompting(QObject):
             job = self._loader.load(name, weights)
             self._runner.start(job, title, self._on_loaded, slot=LOAD_SLOT)
 
-        self.permit(name, weights, title, start)
+        permit = self._permit() if self._permit is not None else None
+        if permit is not None and isalive(getattr(permit, "__self__", None)):
+            permit(name, weights, title, start)
+        else:
+            start()
 
     def _on_loaded(self, _: Segmenter) -> None:
         self.changed.emit()

@@ -137,7 +137,7 @@ class SegmentPanel(QWidget):
 
     def _connect(self) -> None:
         self.model.changed.connect(self._on_model)
-        self._prompting.permit = self.model.permit
+        self._prompting.ask_first(self.model.permit)
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
         follow(self, (self._session.events.project, self._on_project))

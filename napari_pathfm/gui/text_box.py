@@ -7,6 +7,15 @@ from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from ..models import catalog
 
+NEEDS = "needs an encoder of texts"
+OTHER_ENCODER = "Embed the slide with plip, quiltnet-b-32, conch or another encoder of texts"
+
+
+def knows_words(encoder: str) -> bool:
+    """Whether an encoder of this name embeds texts, too."""
+    spec = catalog.encoder_specs().get(encoder)
+    return spec is not None and spec.text
+
 
 class TextBox(QWidget):
     """Asks for tiles in words, where the slide is embedded by an encoder that knows words."""
@@ -34,14 +43,11 @@ class TextBox(QWidget):
         if encoder == self._encoder:
             return
         self._encoder = encoder
-        spec = catalog.encoder_specs().get(encoder) if encoder else None
-        words = spec is not None and spec.text
+        words = knows_words(encoder)
         self.line.setEnabled(words)
-        self.line.setPlaceholderText("lymphocytes, H&E" if words else "needs an encoder of texts")
+        self.line.setPlaceholderText("lymphocytes, H&E" if words else NEEDS)
         self.line.setToolTip(
-            "What the tiles should show, as a caption would say it"
-            if words
-            else "Embed the slide with plip, quiltnet-b-32, conch or another encoder of texts"
+            "What the tiles should show, as a caption would say it" if words else OTHER_ENCODER
         )
         self._on_text()
 
