@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -180,7 +179,7 @@ class _Made:
         self._encoder, self._store = encoder, store
         self._tiles: list[NDArray[np.int64]] = []
         self._vectors: list[Vectors] = []
-        self._before = np.zeros(0, np.int64) if store is None else store.read().tiles
+        self._before = np.zeros(0, np.int64) if store is None else store.tiles
         self.count = len(self._before)
 
     @property
@@ -193,11 +192,8 @@ class _Made:
         if self._store is None:
             self._vectors.append(vectors)
         else:
-            if not self.count:
-                # The precision is known only now, after the first tiles.
-                precision = self._encoder.key.precision
-                self._store.key = replace(self._store.key, precision=precision)
-            self._store.append(tiles, vectors)
+            # The precision is known only now, after the first tiles.
+            self._store.append(tiles, vectors, self._encoder.key.precision)
         self.count += len(tiles)
 
     def read(self) -> Embeddings:

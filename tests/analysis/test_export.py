@@ -208,7 +208,6 @@ def test_labelled_tiles(
     store = FeatureStore(project.slide_store(slide.id), FeatureKey("e", "avg", "w", "p"), grid)
     with store.lock():
         store.append(np.arange(3), np.zeros((3, 4), np.float32))
-        store.flush()
     project.set_labels(slide.id, grid.hash, {1: 2, 15: 4})
     project.set_labels(slide.id, "another grid", {7: 2})
     report = export(project, slide, tmp_path / "out")

@@ -28,7 +28,7 @@ from napari_pathfm.core.tiles import TileSpec, make_grid
 from napari_pathfm.io.interop.outline_table import OutlineBuilder
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
-from napari_pathfm.io.store import FLUSH_ROWS, FeatureStore
+from napari_pathfm.io.store import FeatureStore
 
 KILLS = int(os.environ.get("PATHFM_KILLS", "10"))
 SHAPE = (3000, 4000)
@@ -249,7 +249,7 @@ def check_features(folder: Path, told: dict[str, int], before: int) -> int:
     assert embeddings.tiles.tolist() == list(range(count))
     firsts = embeddings.vectors[:, :1].ravel()  # of none there is no first
     np.testing.assert_array_equal(firsts, embeddings.tiles.astype(np.float32))
-    assert count >= max(before, told.get("tiles", 0) - FLUSH_ROWS)
+    assert count >= max(before, told.get("tiles", 0))
     return count
 
 
