@@ -27,6 +27,8 @@ from .core.tiles import TileGrid, TileSpec, make_grid
 if TYPE_CHECKING:
     from .analysis.draw_labels import Meaning
     from .analysis.export import ExportReport
+    from .analysis.export_features import FeatureExport
+    from .analysis.import_features import FeatureImport
     from .analysis.import_objects import ImportReport
     from .analysis.map import MapCoordinates
     from .analysis.predict_slides import Predictions
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from .analysis.zero_shot import ZeroShot
     from .io.project import Project, SlideRow
     from .io.reader import SlideReader
+    from .io.store import StoredFeatures
     from .models.base import Encoder, Segmenter
     from .models.catalog import CatalogEntry
     from .models.check import Check, Memory
@@ -58,6 +61,8 @@ __all__ = [
     "commit",
     "embed",
     "export",
+    "export_features",
+    "import_features",
     "import_objects",
     "kept_mpp",
     "load_embeddings",
@@ -280,24 +285,27 @@ def load_embeddings(
     ProjectError
         The slide has not been embedded with this encoder in this project.
     """
+    with _at(project, create=False) as opened:
+        most = _most_embedded(opened, slide, encoder)
+        return most.grid(), most.read()
+
+
+def _most_embedded(project: Project, slide: Slide, encoder: str) -> StoredFeatures:
     from .analysis.text_search import FOR_TEXT
     from .io.project import ProjectError
     from .io.store import stored_features
 
-    with _at(project, create=False) as opened:
-        path = opened.slide_store(slide.id)
-        stored = [
-            each
-            for each in stored_features(path)
-            if each.key.encoder == encoder and each.key.pooling != FOR_TEXT
-        ]
-        if not any(each.count for each in stored):
-            raise ProjectError(
-                f"{slide.name} has not been embedded with {encoder} in {opened.folder}. Run "
-                f"“pathfm embed {slide.path} --encoder {encoder}” first."
-            )
-        most = max(stored, key=lambda each: (each.count, not each.key.stain))
-        return most.grid(), most.read()
+    stored = [
+        each
+        for each in stored_features(project.slide_store(slide.id))
+        if each.key.encoder == encoder and each.key.pooling != FOR_TEXT
+    ]
+    if not any(each.count for each in stored):
+        raise ProjectError(
+            f"{slide.name} has not been embedded with {encoder} in {project.folder}. Run "
+            f"“pathfm embed {slide.path} --encoder {encoder}” first."
+        )
+    return max(stored, key=lambda each: (each.count, not each.key.stain))
 
 
 def embedded_for_text(slide: Slide, project: Project | str | Path) -> str | None:
@@ -651,6 +659,80 @@ def export(
             if is_annotated(opened, row.id, options.get("layer", "regions"))
         }
         return run(export_dataset(opened, out, slides=slides, **options), report)
+
+
+def import_features(
+    path: str | Path,
+    slide: Slide,
+    project: Project | str | Path,
+    report: Report | None = None,
+    **told: Any,
+) -> FeatureImport:
+    """Bring features that another program has made of a slide into a project.
+
+    They are kept apart from embeddings that were made here, for nobody knows their weights. What
+    :func:`export_features` has written comes back as what it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        TRIDENT's or CLAM's HDF5 file, CLAM's ``.pt``, AnnData's ``.h5ad``, or the SpatialData
+        folder of LazySlide.
+    slide : Slide
+        What they were made of.
+    project : Project, str or Path
+    report : callable, optional
+    **told
+        What the file does not say, see :class:`~napari_pathfm.io.interop.tile_features.Told`:
+        ``encoder``, ``pooling``, ``side``, ``tile_px``, ``coords``, ``table``.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read, belongs to another slide, or does not say what must be known.
+    ProjectError
+        The project cannot be written.
+    """
+    from .analysis.import_features import import_features as job
+    from .io.interop.tile_features import Told
+
+    with _at(project) as opened:
+        return run(job(Path(path), slide, opened, Told(**told)), report)
+
+
+def export_features(
+    slide: Slide,
+    project: Project | str | Path,
+    out: str | Path,
+    form: str,
+    encoder: str = "efficientnet-lite0",
+    report: Report | None = None,
+) -> FeatureExport:
+    """Write embeddings of a slide as another program does: those with most tiles.
+
+    Parameters
+    ----------
+    slide : Slide
+    project : Project, str or Path
+    out : str or Path
+        A file, or for "clam" and "spatialdata" a folder.
+    form : str
+        "trident", "clam", "anndata" or "spatialdata".
+    encoder : str
+        Whose embeddings.
+    report : callable, optional
+
+    Raises
+    ------
+    ValueError
+        There is no such format, or the slide does not say what is needed.
+    ProjectError
+        The slide has not been embedded with this encoder in this project.
+    """
+    from .analysis.export_features import export_features as job
+
+    with _at(project, create=False) as opened:
+        return run(job(_most_embedded(opened, slide, encoder), slide, Path(out), form), report)
 
 
 def _reopened(row: SlideRow) -> SlideReader:

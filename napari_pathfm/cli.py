@@ -15,6 +15,7 @@ import typer
 
 from . import api, terminal
 from .cli_embed import embed
+from .cli_features import app as features_app
 from .cli_models import app as models_app
 from .cli_options import Json, Mpp, ProjectFolder, SlideFile, default_project
 from .cli_search import classify, search
@@ -37,6 +38,7 @@ app = typer.Typer(
     name="pathfm", help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
 
+app.add_typer(features_app, name="features")
 app.add_typer(models_app, name="models")
 app.add_typer(slide_app, name="slide")
 

@@ -305,6 +305,64 @@ def make_grid(
     return TileGrid(slide_id, spec, origins, side, plan)
 
 
+def given_grid(
+    slide_id: str,
+    levels: Sequence[Level],
+    slide_mpp: float | None,
+    origins: NDArray[np.integer],
+    side: float,
+    tile_px: int,
+    mpp: float | None = None,
+    overlap: float = 0.0,
+) -> tuple[TileGrid, NDArray[np.int64]]:
+    """Make a grid of tiles that somebody else has laid out, wherever they lie.
+
+    Parameters
+    ----------
+    slide_id : str
+    levels : sequence of Level
+    slide_mpp : float or None
+        Micrometres per level-0 pixel.
+    origins : ndarray
+        ``(N, 2)`` upper left corners ``(y, x)`` in level-0 pixels, in any order.
+    side : float
+        Side of a tile in level-0 pixels.
+    tile_px : int
+        Side that it has for the encoder.
+    mpp : float, optional
+        What its micrometres per pixel are called; kept where the tiles are that within 2%.
+    overlap : float
+        Fraction of the side shared by neighbours.
+
+    Returns
+    -------
+    TileGrid
+        In file order.
+    numbers : ndarray
+        ``(N,)`` int64: the number in the grid of each of `origins`.
+
+    Raises
+    ------
+    ValueError
+        `side`, `tile_px` or `overlap` is impossible.
+    """
+    if not side > 0 or tile_px < 1:
+        raise ValueError(f"a tile has a side above 0 pixels, not {side} ({tile_px} px)")
+    ratio = side / tile_px
+    level = level_for_downsample(levels, ratio)
+    real = None if slide_mpp is None else slide_mpp * ratio
+    if mpp is not None and real is not None and abs(real / mpp - 1) <= SAME_MPP:
+        real = mpp
+    # Without a mpp the spec counts in level-0 pixels.
+    spec = TileSpec(tile_px if real is not None else max(1, round(side)), real, overlap, 0.0)
+    plan = TilePlan(level, level_extent(side, levels[level].downsample), tile_px)
+    places = np.asarray(origins, np.int64).reshape(-1, 2)
+    order = np.lexsort((places[:, 1], places[:, 0]))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order))
+    return TileGrid(slide_id, spec, places[order], float(side), plan), numbers
+
+
 def area_fraction(
     mask: NDArray[np.bool_],
     origins: NDArray[np.int64],

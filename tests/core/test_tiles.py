@@ -15,6 +15,7 @@ from napari_pathfm.core.tiles import (
     TileSpec,
     area_fraction,
     coarser_pixels,
+    given_grid,
     level_extent,
     level_for_downsample,
     level_mpp,
@@ -244,3 +245,40 @@ def test_segments_of_many_squares(corners: list[tuple[int, int]], size: int) -> 
         for row, col in segments_of(level, y, x, size, size)
     ]
     assert list(zip(squares.tolist(), segments.tolist(), strict=True)) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(-300, 900), st.integers(-300, 900)), min_size=1, max_size=30),
+    st.integers(20, 900),
+    st.integers(16, 300),
+)
+def test_tiles_that_others_laid_out_keep_their_places(
+    corners: list[tuple[int, int]], side: int, tile_px: int
+) -> None:
+    origins = np.array(corners)
+    grid, numbers = given_grid("slide", LEVELS, 0.25, origins, side, tile_px, overlap=0.25)
+    np.testing.assert_array_equal(grid.origins[numbers], origins)
+    assert sorted(numbers.tolist()) == list(range(len(origins)))
+    assert grid.origins.tolist() == sorted(grid.origins.tolist())
+    assert grid.side == side
+    assert grid.plan.tile_px == grid.spec.tile_px == tile_px
+    assert grid.spec.mpp == pytest.approx(0.25 * side / tile_px)
+    downsample = LEVELS[grid.plan.level].downsample
+    assert abs(grid.plan.size * downsample - side) <= max(downsample, 1) / 2 + 1e-9
+    assert downsample <= max(1.0, side / tile_px * 1.021)
+
+
+def test_two_per_cent_keep_the_name_of_the_mpp() -> None:
+    origins = np.zeros((1, 2), int)
+    near, _ = given_grid("slide", LEVELS, 0.2527, origins, 512, 256, mpp=0.5)
+    far, _ = given_grid("slide", LEVELS, 0.3, origins, 512, 256, mpp=0.5)
+    unknown, _ = given_grid("slide", LEVELS, None, origins, 512, 256, mpp=0.5)
+    assert near.spec.mpp == 0.5
+    assert far.spec.mpp == pytest.approx(0.6)
+    assert (unknown.spec.mpp, unknown.spec.tile_px, unknown.plan.tile_px) == (None, 512, 256)
+
+
+@pytest.mark.parametrize(("side", "tile_px"), [(0, 224), (224, 0), (float("nan"), 224)])
+def test_tiles_without_a_size_are_refused(side: float, tile_px: int) -> None:
+    with pytest.raises(ValueError, match="a tile has a side"):
+        given_grid("slide", LEVELS, 0.5, np.zeros((1, 2), int), side, tile_px)
