@@ -42,6 +42,7 @@ THEIRS: Mapping[str, Mapping[str, str]] = {
         "h-optimus-1": "hoptimus1",
         "hibou-l": "hibou_l",
         "midnight-12k": "midnight12k",
+        "musk-ms": "musk",
         "phikon-v2": "phikon_v2",
         "uni": "uni_v1",
         "uni2-h": "uni_v2",
@@ -52,6 +53,7 @@ THEIRS: Mapping[str, Mapping[str, str]] = {
         "lunit-vits8": "lunit-dino-s8",
         "lunit-vits16": "lunit-dino-s16",
         "midnight-12k": "midnight",
+        "musk-ms": "musk",
         "openmidnight": "open-midnight",
         "pathorchestra": "path_orchestra",
         "phikon-v2": "phikonv2",
@@ -65,6 +67,9 @@ THEIRS: Mapping[str, Mapping[str, str]] = {
 PROJECTED = "projected"
 """Pooling of the vectors that LazySlide has of CONCH and MUSK: after the projection to texts."""
 
+_OTHER_LENGTHS = {("musk", 2048): "musk-ms"}
+"""Encoders that another program calls by one name, and the catalogue by their ways of use."""
+
 _POOLINGS = {
     ("LazySlide", "conch"): PROJECTED,
     ("LazySlide", "musk"): PROJECTED,
@@ -73,12 +78,15 @@ _POOLINGS = {
 }
 
 
-def our_name(theirs: str, specs: Mapping[str, EncoderSpec]) -> str:
-    """Name in the catalogue of what another program calls `theirs`; itself if there is none."""
+def our_name(theirs: str, specs: Mapping[str, EncoderSpec], dim: int = 0) -> str:
+    """Name in the catalogue of what another program calls `theirs`; itself if there is none.
+
+    `dim`, the numbers of a vector, decides where the catalogue has several for one of theirs.
+    """
     lower = theirs.casefold()
     for name in (lower, OURS.get(lower, ""), lower.replace("_", "-")):
         if name in specs:
-            return name
+            return _OTHER_LENGTHS.get((name, dim), name)
     return theirs
 
 
@@ -130,8 +138,7 @@ def pooling(program: str, name: str, dim: int, spec: EncoderSpec | None, told: s
 def _lengths(spec: EncoderSpec) -> dict[str, int]:
     """Lengths of vectors by their pooling, the catalogue's own first."""
     lengths = {spec.pooling: spec.dim}
-    # MUSK's longer vectors are those of an image at several scales, which is none of these.
-    if spec.prefix_tokens and spec.pooling in ("cls", "cls+mean") and spec.name != "musk":
+    if spec.prefix_tokens and spec.pooling in ("cls", "cls+mean"):
         lengths.setdefault("cls", spec.token_dim)
         lengths.setdefault("cls+mean", 2 * spec.token_dim)
     return lengths

@@ -166,32 +166,34 @@ def _check_inside(origins: NDArray[np.int64], side: float, slide: Slide) -> None
 
 def _key(source: TileFeatures, told: Told, specs: dict[str, EncoderSpec]) -> FeatureKey:
     if source.origin is not None:
-        return _checked(source.origin.key, told, specs)
+        return _checked(source.origin.key, source.dim, told, specs)
     if not (source.encoder or told.encoder):
         raise ValueError(
             f"The file ({source.program}) does not say which encoder made its vectors: add "
             "--encoder with its name."
         )
     theirs = source.encoder or told.encoder
-    name = our_name(theirs, specs)
-    _check_encoder(name, theirs, told, specs)
+    name = our_name(theirs, specs, source.dim)
+    _check_encoder(name, theirs, source.dim, told, specs)
     if told.encoder and name not in specs:
-        name = our_name(told.encoder, specs)
+        name = our_name(told.encoder, specs, source.dim)
     made = f"{theirs} of {source.program}"
     way = pooling(source.program, name, source.dim, specs.get(name), told.pooling)
     return FeatureKey(name, way, made, f"as {source.program} does it", "unknown")
 
 
-def _checked(key: FeatureKey, told: Told, specs: dict[str, EncoderSpec]) -> FeatureKey:
-    _check_encoder(key.encoder, key.encoder, told, specs)
+def _checked(key: FeatureKey, dim: int, told: Told, specs: dict[str, EncoderSpec]) -> FeatureKey:
+    _check_encoder(key.encoder, key.encoder, dim, told, specs)
     if told.pooling and told.pooling != key.pooling:
         raise ValueError(f"The file says that it was pooled by {key.pooling}, not {told.pooling}.")
     return key
 
 
-def _check_encoder(name: str, theirs: str, told: Told, specs: dict[str, EncoderSpec]) -> None:
+def _check_encoder(
+    name: str, theirs: str, dim: int, told: Told, specs: dict[str, EncoderSpec]
+) -> None:
     """Refuse to call an encoder of the catalogue by another one's name."""
-    if name in specs and told.encoder and our_name(told.encoder, specs) != name:
+    if name in specs and told.encoder and our_name(told.encoder, specs, dim) != name:
         called = f" ({theirs})" if theirs != name else ""
         raise ValueError(
             f"The file says that its vectors are of {name}{called}, not of {told.encoder}."

@@ -21,7 +21,7 @@ def test_every_name_is_one_of_the_catalogue() -> None:
     assert set(OURS.values()) <= set(SPECS)
     for program, names in THEIRS.items():
         for ours, theirs in names.items():
-            assert our_name(theirs, SPECS) == ours, program
+            assert our_name(theirs, SPECS, SPECS[ours].dim) == ours, program
             assert their_name(program, ours) == theirs
 
 
@@ -41,6 +41,11 @@ def test_every_name_is_one_of_the_catalogue() -> None:
 )
 def test_names_of_trident(theirs: str, ours: str) -> None:
     assert our_name(theirs, SPECS) == ours
+
+
+def test_one_name_for_two_of_the_catalogue() -> None:
+    assert [our_name("musk", SPECS, dim) for dim in (1024, 2048)] == ["musk", "musk-ms"]
+    assert pooling("TRIDENT", "musk-ms", 2048, SPECS["musk-ms"]) == "two-scale"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_vectors_for_texts_are_others() -> None:
         ("virchow2", 1536, "", r"virchow2 makes no vectors of 1536 numbers, only of 2560 \(cls\+m"),
         ("virchow2", 1280, "cls+mean", "no vectors of 1280 numbers with the pooling cls"),
         ("uni", 768, "cls", "only of 1024"),
-        ("musk", 2048, "", "musk makes no vectors of 2048"),
+        ("musk", 512, "", "musk makes no vectors of 512"),
         ("ctranspath", 1536, "", "ctranspath makes no vectors of 1536"),
         ("unheard-of", 512, "", "add --pooling"),
     ],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_pathfm.analysis.export_features import export_features
 from napari_pathfm.analysis.import_features import FeatureImport, import_features
-from napari_pathfm.analysis.text_search import check_comparable
+from napari_pathfm.analysis.slide_bags import SlideBags, check_alike
 from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.tiles import TileSpec, make_grid
@@ -141,16 +141,11 @@ def test_poolings_are_kept_apart_by_name(
     made = bring(trident(tmp_path, slide, 2560, "virchow2"), slide, project)
     assert "pooling: 'cls+mean' here, 'cls' there" in made.notes[0]
 
-    class Encoder:
-        key = made.key
-        spec = type("Spec", (), {"name": "virchow2"})
-
-    one, other = sorted(
-        (each.read() for each in stored(project, slide)), key=lambda e: e.key.pooling
-    )
-    check_comparable(other, Encoder())  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"pooling: 'cls' here, 'cls\+mean' there"):
-        check_comparable(one, Encoder())  # type: ignore[arg-type]
+    (row,) = project.slides()
+    one, other = (SlideBags(row, (each,)) for each in stored(project, slide))
+    check_alike(one, one.sources, "the others")
+    with pytest.raises(ValueError, match=r"in another way than the others \(pooling: 'cls"):
+        check_alike(one, other.sources, "the others")
 
 
 def test_what_does_not_fit_is_refused(slide: SlideReader, project: Project, tmp_path: Path) -> None:
