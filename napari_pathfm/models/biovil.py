@@ -2,7 +2,8 @@
 
 A ResNet-50 whose map is projected place by place, and CXR-BERT for texts, which is a file of its
 own (https://github.com/microsoft/hi-ml). BioViL-T compares an image with an earlier one; here there
-is none, and its place is taken by what was learned for that case. Parameters have the names of the
+is none, and its place is taken by what was learned for that case: the authors' own way with one
+image, for which the part that compares two is not run at all. Parameters have the names of the
 published files.
 """
 

@@ -49,6 +49,7 @@ LOADERS = {
     "longnet": "napari_pathfm.models.longnet:load",
     "musk": "napari_pathfm.models.musk:load",
     "openclip": "napari_pathfm.models.openclip:load",
+    "quiltnet": "napari_pathfm.models.quiltnet:load",
     "remote_code": "napari_pathfm.models.remote_models:load",
     "timm": "napari_pathfm.models.timm:load",
     "transformers": "napari_pathfm.models.transformers:load",

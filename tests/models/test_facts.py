@@ -114,6 +114,9 @@ FACTS = {
     "plip": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
     "quiltnet-b-32": Fact(151_277_313, (50, 768), 1, 7, 768, 512, CLIP, "bicubic"),
     "quiltnet-b-16": Fact(149_620_737, (197, 768), 1, 14, 768, 512, CLIP, "bicubic"),
+    "quiltnet-b-16-pmb": Fact(
+        rounded(195.9e6, 1e5), (1, 197, 768), 1, 14, 768, 512, CLIP, "bicubic"
+    ),
     "conch": Fact(None, (1, 785, 768), 1, 28, 768, 512, CLIP, "bicubic", 448, 448),
     "conch-v1.5": Fact(
         None, (1, 785, 1024), 1, 28, 1024, 768, IMAGENET, "bilinear", 448, 448, precision="float16"

@@ -98,6 +98,9 @@ SOURCES = {
     "quiltnet-b-16": Source(
         "wisdomik/QuiltNet-B-16", "open_clip_pytorch_model.bin", OPEN, "MIT", True
     ),
+    "quiltnet-b-16-pmb": Source(
+        "wisdomik/QuiltNet-B-16-PMB", "open_clip_pytorch_model.bin", OPEN, "MIT", True
+    ),
     "biovil": Source(
         f"{HUB}microsoft/BiomedVLP-CXR-BERT-specialized/resolve/v1.1/"
         "biovil_image_resnet50_proj_size_128.pt",
@@ -164,8 +167,8 @@ POOLED = {
     "virchow": "cls+mean", "virchow2": "cls+mean", "h0-mini": "cls+mean",
     "midnight-12k": "cls+mean",
     "clip": "own", "clip-b16": "own", "clip-l14": "own", "plip": "own", "quiltnet-b-32": "own",
-    "quiltnet-b-16": "own", "conch": "own", "conch-v1.5": "own", "keep": "own",
-    "musk-ms": "two-scale",
+    "quiltnet-b-16": "own", "quiltnet-b-16-pmb": "own",
+    "conch": "own", "conch-v1.5": "own", "keep": "own", "musk-ms": "two-scale",
 }  # fmt: skip
 
 
@@ -177,8 +180,8 @@ def test_pooling_is_what_its_authors_recommend(entries: Entries) -> None:
 def test_which_embed_texts(entries: Entries) -> None:
     texts = {name for name, entry in entries.items() if getattr(entry.spec, "text", False)}
     assert texts == {
-        "clip", "clip-b16", "clip-l14", "plip", "quiltnet-b-32", "quiltnet-b-16", "conch", "musk",
-        "musk-ms", "keep", "biovil", "biovil-t",
+        "clip", "clip-b16", "clip-l14", "plip", "quiltnet-b-32", "quiltnet-b-16",
+        "quiltnet-b-16-pmb", "conch", "musk", "musk-ms", "keep", "biovil", "biovil-t",
     }  # fmt: skip
 
 
