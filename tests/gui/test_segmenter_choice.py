@@ -154,7 +154,7 @@ class Slow(BaseHTTPRequestHandler):
         half = len(rest) // 2
         self.wfile.write(rest[:half])
         if len(self.starts) == 1:
-            self.go_on.wait(30)
+            self.go_on.wait(300)
         with contextlib.suppress(OSError):  # nobody listens any more
             self.wfile.write(rest[half:])
 
