@@ -54,9 +54,10 @@ class Session:
     slide : SlideReader or None
         The one that is worked on.
     tissue, grid, embeddings, coordinates
-        Of that slide; each is cleared when one before it changes.
+        Of that slide; each is cleared when one before it changes, but not when more tiles of the
+        same embeddings come.
     clusters : ndarray or None
-        ``(M,)`` int32, a cluster for each row of `embeddings`.
+        ``(M,)`` int32, a cluster for each of the first M rows of `embeddings`.
     scores : TileScores or None
         What the heatmap shows.
     selection : Selection
@@ -112,11 +113,21 @@ class Session:
         self.grid = grid
 
     def set_embeddings(self, embeddings: Embeddings | None) -> None:
-        """Replace the embeddings; map, clusters and scores are cleared."""
-        self.scores = None
-        self.clusters = None
-        self.coordinates = None
+        """Replace the embeddings; map, clusters and scores are cleared.
+
+        They stay if the new embeddings are those before and more: then they hold for the tiles
+        that they name.
+        """
+        before = self.embeddings
+        if before is None or embeddings is None or not embeddings.continues(before):
+            self.scores = None
+            self.clusters = None
+            self.coordinates = None
         self.embeddings = embeddings
+
+    def still(self, embeddings: Embeddings) -> bool:
+        """Whether what was found out about embeddings holds for those that there are now."""
+        return self.embeddings is not None and self.embeddings.continues(embeddings)
 
     def select(self, tiles: NDArray[np.integer]) -> None:
         """Select tiles by their numbers in the grid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.embeddings import FeatureKey
@@ -54,7 +54,11 @@ class FromStore:
 
 
 def look_in_store(
-    store: Path, grid: TileGrid, encoder: str, key: FeatureKey | None = None
+    store: Path,
+    grid: TileGrid,
+    encoder: str,
+    key: FeatureKey | None = None,
+    weights: str = "",
 ) -> FromStore:
     """Look what a slide's store has of a grid.
 
@@ -68,6 +72,8 @@ def look_in_store(
     key : FeatureKey, optional
         How vectors would be made now. While that is not known, since the encoder is not loaded,
         any by an encoder of that name count.
+    weights : str
+        Hash of its weights, if only that is known.
 
     Raises
     ------
@@ -79,20 +85,21 @@ def look_in_store(
         for each in stored_features(store)
         if each.key.encoder == encoder and each.key.pooling != FOR_TEXT and each.count
     ]
-    differences = [" and ".join(_differences(each, grid, key)) for each in found]
+    keys = [key or replace(each.key, weights=weights or each.key.weights) for each in found]
+    differences = [
+        " and ".join(_differences(each, grid, now)) for each, now in zip(found, keys, strict=True)
+    ]
     counts = [each.count for each, differs in zip(found, differences, strict=True) if not differs]
     if counts:
         return FromStore(max(counts), len(grid))
     return FromStore(0, len(grid), tuple(sorted(set(differences))))
 
 
-def _differences(stored: StoredFeatures, grid: TileGrid, key: FeatureKey | None) -> Iterator[str]:
-    if key is not None:
-        now = asdict(key)
-        for name in ("weights", "pooling", "preprocessing"):
-            then = getattr(stored.key, name)
-            if then != now[name]:
-                yield f"other {name} ({_apart(then, now[name])}; now {_apart(now[name], then)})"
+def _differences(stored: StoredFeatures, grid: TileGrid, key: FeatureKey) -> Iterator[str]:
+    for name in ("weights", "pooling", "preprocessing"):
+        then, now = getattr(stored.key, name), getattr(key, name)
+        if then != now:
+            yield f"other {name} ({_apart(then, now)}; now {_apart(now, then)})"
     if stored.grid_hash != grid.hash:
         yield _other_tiles(stored.grid(), grid)
 

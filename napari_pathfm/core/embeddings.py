@@ -85,6 +85,14 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.tiles)
 
+    def continues(self, earlier: Embeddings) -> bool:
+        """Whether these are earlier ones, and maybe more: what holds for those holds still."""
+        return (
+            self.grid_hash == earlier.grid_hash
+            and self.key.difference(earlier.key) is None
+            and np.array_equal(self.tiles[: len(earlier)], earlier.tiles)
+        )
+
     def in_grid_order(self) -> Embeddings:
         """Return the same vectors sorted by tile number."""
         order = np.argsort(self.tiles, kind="stable")

@@ -51,6 +51,12 @@ def run(job: Job[T], report: Callable[[Progress], None] | None = None) -> T:
         job.close()
 
 
+def one_step(text: str, work: Callable[[], T]) -> Job[T]:
+    """Make a job of a function that is over soon, but not soon enough for the window's thread."""
+    yield Progress(0, 0, text)
+    return work()
+
+
 class Rate:
     """Speed and remaining time from the progress of the last seconds.
 

@@ -127,11 +127,7 @@ class Demo:
             self.driver.wait(self._embedding_started, "the first tiles", 300)
             start, before = time.perf_counter(), self._embedded()
             panning.start()
-            self.driver.wait(
-                lambda: session.embeddings is not None or not self.place.runner.busy("embed"),
-                "the embeddings",
-                3600,
-            )
+            self.driver.wait(lambda: not self.place.embedding.busy, "the embeddings", 3600)
             panning.stop()
             seconds = time.perf_counter() - start
         if session.embeddings is None:

@@ -37,7 +37,7 @@ class PathFMDock(QWidget):
         session, runner = place.session, place.runner
         self.place = place
         self.slide = SlidePanel(session, runner)
-        self.embed = EmbedPanel(session, runner)
+        self.embed = EmbedPanel(session, runner, place.embedding)
         self.explore = ExplorePanel(session, runner, self.embed.loader)
         self.segment = SegmentPanel(
             session,

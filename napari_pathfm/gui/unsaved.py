@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from ..analysis.save_elsewhere import save_elsewhere_job
 from . import notify
-from .embed_panel import SLOT as EMBEDDING
+from .embedding import SLOT as EMBEDDING
 from .workspace import Workspace
 
 SLOT = "save elsewhere"

@@ -27,6 +27,7 @@ from .annotation_layers import AnnotationLayers
 from .beside import Beside
 from .camera import CameraWatch
 from .colour_profile import ColourProfile
+from .embedding import Embedding
 from .importing import Importing
 from .layer_context import offer_in_layer_list
 from .layers import SlideLayers
@@ -40,6 +41,7 @@ from .runner import Runner
 from .sharpen import keep_sharp
 from .side_by_side import SideBySide
 from .stain_layers import StainLayers
+from .view_first import ViewFirst
 from .warm_up import make_units, warm_up
 
 SWITCH_SECONDS = 0.001
@@ -110,6 +112,8 @@ class Workspace(QObject):
         self.watch = CameraWatch(viewer, self)
         self.measuring = Measuring(viewer, self.session, self.watch, self)
         self.magnification = Magnification(viewer, self.session, self)
+        self.view_first = ViewFirst(viewer, self.session, self.watch, self)
+        self.embedding = Embedding(self.session, self.runner, self.view_first.order, self)
         self.overlays = Overlays(viewer, self.session, self)
         self.layers = SlideLayers(viewer, self.session, self)
         self.side_by_side = SideBySide(viewer, self.session, self.layers, self)

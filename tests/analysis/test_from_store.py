@@ -78,6 +78,9 @@ def test_what_differs_is_named(store: Path, changes: dict[str, str], words: str)
     both = look_in_store(store, COARSE, "vit", now)
     assert words in both.difference
     assert "and other tiles (200 px at 0.5 µm/px, 50% tissue; now 200 px at 1 µm" in both.difference
+    if "weights" in changes:
+        assert look_in_store(store, GRID, "vit", weights="cd34") == found
+        assert look_in_store(store, GRID, "vit", weights="ab12") == FromStore(100, 100)
     embedded(store, 5, now)
     assert look_in_store(store, GRID, "vit", now) == FromStore(5, 100)
 

@@ -207,7 +207,7 @@ def test_a_full_disk_loses_no_stroke_and_no_tile(
     assert ids[10, 0]
     assert ids[110, 0] == ids[10, 0]
     window.dock.embed.embed_button.click()
-    driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)
+    window.embedded()
 
 
 def paint_on_a_full_disk(window: Window) -> None:
@@ -320,7 +320,7 @@ def test_a_slide_on_a_read_only_medium_is_looked_at_and_labelled(
     session = window.session
     window.find_tiles()
     window.dock.embed.embed_button.click()
-    window.driver.wait(lambda: session.embeddings is not None, "the embeddings", 60)
+    window.embedded()
     window.place.prompting.box_mode()
     window.heard("Choose a project folder")
     window.dock.segment.classes.add("necrosis")

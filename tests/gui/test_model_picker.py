@@ -124,7 +124,7 @@ def test_a_licence_is_asked_about_once(window: Window, synthetic: Path, tmp_path
     assert window.session.embeddings is None
     panel.embed_button.click()
     question.yes.click()
-    window.driver.wait(lambda: window.session.embeddings is not None, "the embeddings", 60)
+    window.embedded()
     window.rest()
     panel.embed_button.click()
     assert not question.isVisible()

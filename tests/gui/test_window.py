@@ -41,7 +41,7 @@ def test_the_main_job_from_slide_to_training_data(
     assert 5 <= len(session.grid) <= 40
 
     dock.embed.embed_button.click()
-    driver.wait(lambda: session.embeddings is not None, "the embeddings", 120)
+    window.embedded()
     assert len(session.embeddings) == len(session.grid)
 
     open_map(window.viewer)

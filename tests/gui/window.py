@@ -35,6 +35,11 @@ class Window:
         self.dock.slide.tiles_button.click()
         self.driver.wait(lambda: self.session.grid is not None, "the tiles", 60)
 
+    def embedded(self) -> None:
+        """Wait until all tiles are embedded."""
+        self.driver.wait(lambda: not self.place.embedding.busy, "the end of embedding", 120)
+        assert self.session.embeddings is not None
+
     def heard(self, *words: str) -> None:
         """Wait for a message that holds all the words."""
         self.driver.wait(
