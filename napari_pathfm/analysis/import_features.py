@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,15 +89,13 @@ def import_features(
     specs = encoder_specs()
     with open_features(path, slide.levels, told) as source:
         key = _key(source, told, specs)
-        try:
+        with _named(path):
             grid, numbers = place(source, slide, told)
-        except ValueError as error:
-            raise ValueError(f"{path.name} cannot be imported: {error}.") from error
         notes = tuple(incomparable(key, project, slide))
         if not project.read_only:
             project.add_slide(slide)
         store = FeatureStore(project.slide_store(slide.id), key, grid)
-        added = yield from _append(source, store, numbers, path.name)
+        added = yield from _append(source, store, numbers, path)
     return FeatureImport(path.name, source.program, key, grid, source.dim, added, notes)
 
 
@@ -201,16 +200,30 @@ def _check_encoder(
 
 
 def _append(
-    source: TileFeatures, store: FeatureStore, numbers: NDArray[np.int64], name: str
+    source: TileFeatures, store: FeatureStore, numbers: NDArray[np.int64], path: Path
 ) -> Job[int]:
     """Store what is not there yet; returns how much that was."""
-    text = f"Importing {name}"
+    text = f"Importing {path.name}"
     with store.lock():
         known = np.isin(numbers, store.read().tiles)
         yield Progress(0, len(source), text, "tiles")
-        for rows, vectors in source.blocks():
+        for rows, vectors in _blocks(source, path):
             new = ~known[rows]
             if new.any():
                 store.append(numbers[rows][new], vectors[new])
             yield Progress(rows.stop, len(source), text, "tiles")
     return int((~known).sum())
+
+
+def _blocks(source: TileFeatures, path: Path) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    with _named(path):
+        yield from source.blocks()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file it is that something is wrong with."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be imported: {error}.") from error

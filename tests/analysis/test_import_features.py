@@ -172,6 +172,10 @@ def test_what_does_not_fit_is_refused(slide: SlideReader, project: Project, tmp_
     with pytest.raises(ValueError, match="3 of its 4 tiles lie wholly outside"):
         bring(far, slide, project, encoder="uni", side=512)
     assert not stored(project, slide)
+    nan = np.full((4, 1024), np.nan, np.float32)
+    bad = write_h5(tmp_path / "nan.h5", features=(nan, {}), coords=(XY, {}))
+    with pytest.raises(ValueError, match=r"nan\.h5 cannot be imported: the vector in row 0"):
+        bring(bad, slide, project, encoder="uni", side=512)
 
 
 def test_what_the_file_does_not_say_is_told(

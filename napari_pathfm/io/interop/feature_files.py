@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...core.slide import Level
 from .anndata import H5AD, open_anndata, write_anndata
-from .features_h5 import H5, TENSORS, open_h5, open_tensor, write_clam, write_trident
+from .features_h5 import H5, TENSORS, open_h5, open_tensor
+from .features_h5_writer import write_clam, write_trident
 from .spatialdata import is_spatialdata, open_spatialdata, write_spatialdata
 from .tile_features import Outgoing, TileFeatures, Told
 

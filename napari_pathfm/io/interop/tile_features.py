@@ -160,7 +160,9 @@ class TileFeatures:
             vectors = np.asarray(self.vectors[rows], np.float32)
             if not np.isfinite(vectors).all():
                 bad = start + int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])
-                raise ValueError(f"the vector in row {bad} has numbers that are not finite")
+                raise ValueError(
+                    f"the vector in row {bad} has numbers that are not finite; make it again"
+                )
             yield rows, vectors
 
 
