@@ -22,7 +22,7 @@ from ..core.jobs import Job, Progress
 from ..core.threads import reader_threads
 from ..core.tiles import TileGrid
 from ..io.memory import recycler
-from ..io.walk import AHEAD, decoders
+from ..io.walk import decoders
 from ..models.base import Encoder
 from ..models.wrapped import WrappedEncoder
 from .embed import TileSource
@@ -156,19 +156,15 @@ class NormalisedTiles:
         self._slide, self._recolour, self.reference = slide, recolour, reference
 
     def tiles(
-        self,
-        grid: TileGrid,
-        order: NDArray[np.integer] | None = None,
-        batch: int = 32,
-        ahead: int = AHEAD,
+        self, grid: TileGrid, order: NDArray[np.integer] | None = None, batch: int = 32
     ) -> Generator[tuple[NDArray[np.int64], Pixels], None, None]:
         """Yield numbers ``(B,)`` and tiles ``(B, tile_px, tile_px, 3)`` uint8."""
         under_way: deque[_Batch] = deque()
-        with closing(self._slide.tiles(grid, order, batch, ahead)) as reader:
+        with closing(self._slide.tiles(grid, order, batch)) as reader:
             try:
                 for numbers, tiles in reader:
                     under_way.append(_Batch(numbers, tiles, self._recolour))
-                    if len(under_way) > min(ahead, 1):
+                    if len(under_way) > 1:  # one is changed while another is used
                         yield under_way.popleft().result()
                 while under_way:
                     yield under_way.popleft().result()
