@@ -19,7 +19,7 @@ from ..io.store import FeatureStore
 from ..models.base import Encoder
 from .pace import Pace
 from .tile_order import GivenOrder, TileOrder
-from .units import Units, Vectors
+from .units import Done, Units, Vectors
 
 WATCH_SECONDS = 3.0
 """How often somebody who watches is shown what there is."""
@@ -110,7 +110,7 @@ class _Pipeline:
         self, slide: TileSource, encoder: Encoder, queue: InferenceQueue, made: _Made
     ) -> None:
         self._slide, self._encoder, self._made = slide, encoder, made
-        self._units = Units(encoder, queue)
+        self._units = Units(encoder, queue, made.keep)
         self._pace = Pace("reading", "the network", "writing")
         self.stop = self._units.stop
 
@@ -159,9 +159,9 @@ class _Pipeline:
 
     def _take(self) -> None:
         with self._pace.waiting("the network"):
-            numbers, vectors = self._units.next()
-        with self._pace.waiting("writing"):
-            self._made.add(numbers, vectors)
+            done = self._units.next()
+        self._pace.partly("writing", done.keeping)
+        self._made.add(done)
 
     def _text(self) -> str:
         units, encoder = self._units, self._encoder
@@ -187,14 +187,18 @@ class _Made:
         """Numbers of the tiles that have a vector."""
         return np.concatenate([self._before, *self._tiles])
 
-    def add(self, tiles: NDArray[np.int64], vectors: Vectors) -> None:
-        self._tiles.append(tiles)
-        if self._store is None:
-            self._vectors.append(vectors)
-        else:
+    def keep(self, tiles: NDArray[np.int64], vectors: Vectors) -> None:
+        """Write a unit, in whichever thread."""
+        if self._store is not None:
             # The precision is known only now, after the first tiles.
             self._store.append(tiles, vectors, self._encoder.key.precision)
-        self.count += len(tiles)
+
+    def add(self, done: Done) -> None:
+        """Count a unit that is kept."""
+        self._tiles.append(done.numbers)
+        if self._store is None:
+            self._vectors.append(done.vectors)
+        self.count += len(done.numbers)
 
     def read(self) -> Embeddings:
         if self._store is not None:

@@ -26,6 +26,7 @@ class Pace:
         self._waited = dict.fromkeys(stages, 0.0)
         self._clock = clock
         self._then = clock()
+        self._last = ("", 0.0)
 
     @contextmanager
     def waiting(self, stage: str) -> Iterator[None]:
@@ -38,7 +39,13 @@ class Pace:
             forget = math.exp((self._then - now) / MEMORY)
             self._waited = {name: forget * waited for name, waited in self._waited.items()}
             self._waited[stage] += now - start
-            self._then = now
+            self._then, self._last = now, (stage, now - start)
+
+    def partly(self, stage: str, part: float) -> None:
+        """Say that a part, 0 to 1, of what was waited last was for another stage."""
+        last, seconds = self._last
+        self._waited[last] -= part * seconds
+        self._waited[stage] += part * seconds
 
     @property
     def limit(self) -> str:

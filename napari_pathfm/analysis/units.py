@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,36 @@ Numbers = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 
+class Done(NamedTuple):
+    """A unit that was embedded and kept.
+
+    Attributes
+    ----------
+    numbers : ndarray
+        ``(B,)`` int64.
+    vectors : ndarray
+        ``(B, D)`` float32.
+    keeping : float
+        Part of its time, 0 to 1, that keeping it took.
+    """
+
+    numbers: Numbers
+    vectors: Vectors
+    keeping: float
+
+
+class _Answer(NamedTuple):
+    vectors: Vectors
+    network: float
+    """Seconds."""
+    keeping: float
+
+
 @dataclass(frozen=True, eq=False)
 class _Running:
     numbers: Numbers
     tiles: Tiles
-    future: Future[tuple[Vectors, float]]
+    future: Future[_Answer]
 
 
 class Units:
@@ -39,6 +64,9 @@ class Units:
     ----------
     encoder : Encoder
     queue : InferenceQueue
+    keep : callable
+        Is given the numbers and vectors of each unit in the thread of the network, before the next
+        one begins, so that what a killed program has to do again is one unit at most.
 
     Attributes
     ----------
@@ -50,11 +78,13 @@ class Units:
         What the user should know about how it goes; empty for nothing.
     """
 
-    def __init__(self, encoder: Encoder, queue: InferenceQueue) -> None:
+    def __init__(
+        self, encoder: Encoder, queue: InferenceQueue, keep: Callable[[Numbers, Vectors], None]
+    ) -> None:
         self.size = batch_size_of(encoder)
         self.largest = 0
         self.remark = ""
-        self._encoder, self._queue = encoder, queue
+        self._encoder, self._queue, self._keep = encoder, queue, keep
         # Where there is one, the next unit is on its way to the device while this one runs.
         self._upload: Callable[[Tiles], Any] = getattr(encoder, "upload", _as_it_is)
         self._rest: tuple[Numbers, Tiles] = _nothing()
@@ -85,19 +115,19 @@ class Units:
         """Whether a unit has been submitted that was not taken yet."""
         return bool(self._running)
 
-    def next(self) -> tuple[Numbers, Vectors]:
+    def next(self) -> Done:
         """Wait for the oldest unit and submit another one."""
         running = self._running[0]
         try:
-            vectors, seconds = running.future.result()
+            vectors, network, keeping = running.future.result()
         except MemoryError as error:
-            vectors = self._in_parts(running.tiles, error)
+            vectors, network, keeping = self._in_parts(running.numbers, running.tiles, error)
         else:
             self.largest = len(running.numbers)
-            self.size.took(len(running.numbers), seconds)
+            self.size.took(len(running.numbers), network)
         self._running.popleft()
         self._fill()
-        return running.numbers, vectors
+        return Done(running.numbers, vectors, keeping / max(network + keeping, 1e-9))
 
     def forget(self) -> None:
         """Do not cut what is left: something else is more urgent."""
@@ -115,31 +145,35 @@ class Units:
             numbers, tiles = self._rest
             self._rest = numbers[size:], tiles[size:]
             part = tiles[:size]
-            future = self._queue.submit(self._unit(self._upload(part)), self._priority)
+            unit = self._unit(numbers[:size], self._upload(part))
+            future = self._queue.submit(unit, self._priority)
             self._running.append(_Running(numbers[:size], part, future))
 
-    def _unit(self, tiles: Tiles) -> Callable[[], tuple[Vectors, float]]:
-        def unit() -> tuple[Vectors, float]:
+    def _unit(self, numbers: Numbers, tiles: Tiles) -> Callable[[], _Answer]:
+        def unit() -> _Answer:
             start = time.perf_counter()
             vectors = self._encoder.embed(tiles)
-            return vectors, time.perf_counter() - start
+            embedded = time.perf_counter()
+            self._keep(numbers, vectors)
+            return _Answer(vectors, embedded - start, time.perf_counter() - embedded)
 
         return unit
 
-    def _in_parts(self, tiles: Tiles, error: MemoryError) -> Vectors:
+    def _in_parts(self, numbers: Numbers, tiles: Tiles, error: MemoryError) -> _Answer:
         """Embed tiles that were too many at once, and use smaller units from now on."""
         if len(tiles) == 1:
             raise ModelError(str(error)) from error
         size = self.largest = self.size.out_of_memory(len(tiles))
         self.remark = f"the memory of {self._encoder.device} is too small for more"
-        parts: list[Vectors] = []
+        parts: list[_Answer] = []
         for start in range(0, len(tiles), size):
-            part = tiles[start : start + size]
+            part = numbers[start : start + size], tiles[start : start + size]
             try:
-                parts.append(self._queue.call(self._unit(part))[0])
+                parts.append(self._queue.call(self._unit(*part)))
             except MemoryError as again:
-                parts.append(self._in_parts(part, again))
-        return np.concatenate(parts)
+                parts.append(self._in_parts(*part, again))
+        vectors, network, keeping = zip(*parts, strict=True)
+        return _Answer(np.concatenate(vectors), sum(network), sum(keeping))
 
 
 def _nothing() -> tuple[Numbers, Tiles]:

@@ -224,6 +224,51 @@ def test_cancel_keeps_what_is_done_and_resumes(
     np.testing.assert_array_equal(made.vectors, expected(made.tiles))
 
 
+def test_each_unit_is_kept_before_the_next_one_begins(
+    grid: TileGrid, queue: InferenceQueue, store: FeatureStore
+) -> None:
+    """Also while reading is what everything waits for, and where memory is short."""
+    kept = list[int]()
+
+    class Counting(MeanEncoder):
+        def embed(self, tiles: Tiles) -> NDArray[np.float32]:
+            kept.append(store.count)
+            return super().embed(tiles)
+
+    class Slow(Source):
+        def tiles(
+            self, *args: object, **options: object
+        ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
+            for batch in super().tiles(*args, **options):  # type: ignore[arg-type]
+                time.sleep(0.05)
+                yield batch
+
+    encoder = Counting(fits=11)
+    run(embed(Slow(), grid, encoder, store, queue))
+    done = [0, *np.cumsum([size * (size <= encoder.fits) for size in encoder.sizes])]
+    assert kept == done[:-1]
+    assert store.count == done[-1] == 103
+
+
+def test_an_error_of_the_slide_keeps_also_what_nobody_has_waited_for(
+    grid: TileGrid, queue: InferenceQueue, store: FeatureStore
+) -> None:
+    class Gone(Source):
+        def tiles(
+            self, *args: object, **options: object
+        ) -> Generator[tuple[NDArray[np.int64], Tiles], None, None]:
+            yield next(super().tiles(*args, **options))  # type: ignore[arg-type]
+            end = time.monotonic() + 10
+            while store.count < 1 and time.monotonic() < end:
+                time.sleep(0.01)
+            raise OSError("gone")
+
+    encoder = MeanEncoder()
+    with pytest.raises(OSError, match="gone"):
+        run(embed(Gone(), grid, encoder, store, queue))
+    assert store.count == sum(encoder.sizes) > 0
+
+
 def test_nothing_left_reads_nothing(
     grid: TileGrid, queue: InferenceQueue, store: FeatureStore
 ) -> None:

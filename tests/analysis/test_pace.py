@@ -30,6 +30,16 @@ def test_names_what_is_waited_for_most_of_late() -> None:
     assert pace.limit == "the network"
 
 
+def test_a_part_of_what_was_waited_last_may_have_been_for_another_stage() -> None:
+    clock = Clock()
+    pace = Pace("the network", "writing", clock=clock)
+    for part in (0.2, 0.9, 0.9):
+        with pace.waiting("the network"):
+            clock.now += 1
+        pace.partly("writing", part)
+        assert pace.limit == ("the network" if part == 0.2 else "writing")
+
+
 def test_an_error_counts_as_waiting() -> None:
     clock = Clock()
     pace = Pace("reading", clock=clock)
