@@ -792,21 +792,28 @@ def models(project: Project | str | Path | None = None) -> dict[str, list[dict[s
 
 
 def check_model(name: str) -> Check:
-    """Say what stands in the way of a model of the catalogue; may ask the network.
+    """Say what stands in the way of a model; may ask the network.
+
+    A model that is in no catalogue (of a plugin, say) has its own ways, and nothing is said.
 
     Raises
     ------
     ModelError
-        There is no such entry.
+        There is no such model.
     """
+    from .core.registry import did_you_mean
     from .models.base import ModelError
-    from .models.catalog import entries
-    from .models.check import check
+    from .models.catalog import encoders, entries, segmenters, slide_models
+    from .models.check import Check, check
 
     known = entries()
-    if name not in known:
-        raise ModelError(f"No catalogue has a model {name!r}: “pathfm models” lists them all.")
-    return check(known[name], thorough=True)
+    if name in known:
+        return check(known[name], thorough=True)
+    names = {*known, *encoders().names(), *segmenters().names(), *slide_models().names()}
+    if name not in names:
+        more = f"{did_you_mean(name, sorted(names))} “pathfm models” lists them all."
+        raise ModelError(f"There is no model {name!r}.{more}")
+    return Check(None, None, ())
 
 
 def _facts(name: str, kind: str, entry: CatalogEntry | None, memory: Memory) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def embed(
 ) -> None:
     """Embed the tissue tiles of a slide; a run that was stopped goes on from there."""
     from .analysis.embed_slide import EmbedTask, open_task
+    from .models.catalog import encoders, refuse_other_kinds
 
     task = EmbedTask(
         str(slide),
@@ -59,6 +60,7 @@ def embed(
         limits=limits(min_tissue, max_blur, max_pen),
         device=device,
     )
+    refuse_other_kinds(encoders(), encoder)
     licence(encoder)
     with reporting("Embedding") as report:
         open_task(task).close()  # what is wrong with it is told before weights are downloaded

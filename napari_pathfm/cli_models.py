@@ -58,10 +58,14 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say what stands in the way of a model and what to do; exit code 4 if something does."""
+    from .models.catalog import entries
+
     found = api.check_model(name)
     if found.ready:
         which = f" (revision {found.revision})" if found.revision else ""
         text = f"{name} can be used: {found.on_disk}{which}"
+    elif not found.obstacles and name not in entries():
+        text = f"{name} can be used; it finds by itself what it needs."
     elif not found.obstacles:
         text = f"{name} can be used; its weights are downloaded the first time."
     else:

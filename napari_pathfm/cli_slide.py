@@ -167,9 +167,10 @@ def embed(
     from .core.jobs import Progress, run
     from .io.atomic import replacing
     from .io.project import Project
-    from .models.catalog import get_slide_model
+    from .models.catalog import get_slide_model, refuse_other_kinds, slide_models
     from .models.fetch import fetch
 
+    refuse_other_kinds(slide_models(), model)
     licence(model)
     made: dict[str, Any] = {}
     left_out: dict[str, str] = {}

@@ -77,7 +77,10 @@ def test_what_stands_in_the_way() -> None:
     assert as_json["obstacles"]
     unknown = pathfm("models", "check", "uni-3")
     assert unknown.exit_code == 4
-    assert "No catalogue has a model 'uni-3'" in unknown.stderr
+    assert "There is no model 'uni-3'. Did you mean uni" in unknown.stderr
+    listed = pathfm("models", "check", "mean")
+    assert listed.exit_code == 0
+    assert listed.stdout == "mean can be used; it finds by itself what it needs.\n"
 
 
 def test_a_revision_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

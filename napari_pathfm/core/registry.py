@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -101,7 +102,8 @@ class Registry(Generic[T]):
             others = (
                 f"Choose one of: {', '.join(sorted(found))}." if found else "There is none yet."
             )
-            raise RegistryError(f"There is no {self.kind} named {name!r}. {others}")
+            meant = did_you_mean(name, found)
+            raise RegistryError(f"There is no {self.kind} named {name!r}.{meant} {others}")
         if len(found[name]) > 1:
             origins = " and ".join(choice.origin for choice in found[name])
             raise RegistryError(
@@ -131,3 +133,9 @@ class Registry(Generic[T]):
             return made
 
         return Choice(point.name, origin, load)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask, after a blank, whether a name that is most like an unknown one was meant; or ``""``."""
+    alike = get_close_matches(name.lower().replace("_", "-"), list(known), n=3)
+    return f" Did you mean {' or '.join(alike)}?" if alike else ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..models import licences
 from ..models.base import ModelSpec
 from . import notify
+from .model_facts import rich
 
 
 class LicenceQuestion(QWidget):
@@ -20,6 +22,8 @@ class LicenceQuestion(QWidget):
         self._spec: ModelSpec | None = None
         self.text = QLabel()
         self.text.setWordWrap(True)
+        self.text.setTextFormat(Qt.TextFormat.RichText)
+        self.text.setOpenExternalLinks(True)
         self.yes = QPushButton("Yes, it is")
         self.no = QPushButton("No")
         row = QHBoxLayout()
@@ -40,8 +44,8 @@ class LicenceQuestion(QWidget):
             return
         self._spec, self._then = spec, then
         self.text.setText(
-            f"{licences.terms(spec)} Is yours research or teaching? This is asked once for each "
-            "model."
+            f"{rich(licences.terms(spec))} Is yours research or teaching? This is asked once for "
+            "each model."
         )
         self.show()
 

@@ -16,7 +16,7 @@ from ..session import Session
 from . import notify
 from .follow import follow
 from .licence_question import LicenceQuestion
-from .model_facts import describe
+from .model_facts import describe, rich
 from .model_picker import ModelPicker, look
 from .runner import Runner, RunningJob
 
@@ -59,6 +59,9 @@ class ModelChooser(QWidget):
         self.facts = QLabel()
         self.facts.setWordWrap(True)
         self.facts.setOpenExternalLinks(True)
+        self.unknown = QLabel()
+        self.unknown.setWordWrap(True)
+        self.unknown.hide()
         self.question = LicenceQuestion()
         self.weights_button = QPushButton("Weights file…")
         self.weights_button.setToolTip("Use a checkpoint on this computer instead of a download")
@@ -67,9 +70,10 @@ class ModelChooser(QWidget):
         self.weights.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.picker, self.facts, self.weights_button, self.weights):
+        for part in (self.picker, self.unknown, self.facts, self.weights_button, self.weights):
             column.addWidget(part)
         self.picker.chosen.connect(self._on_chosen)
+        self.picker.not_found.connect(self._on_not_found)
         self.weights_button.clicked.connect(self._choose_weights)
         follow(self, (session.events.project, self._show_facts))
         runner.finished.connect(self._on_finished)
@@ -124,6 +128,10 @@ class ModelChooser(QWidget):
         self.question.hide()
         self._show_facts()
         self.changed.emit()
+
+    def _on_not_found(self, why: str) -> None:
+        self.unknown.setText(rich(why))
+        self.unknown.setVisible(bool(why))
 
     def _show_facts(self) -> None:
         entry = self._entries.get(self.name)

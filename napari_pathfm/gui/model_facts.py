@@ -25,7 +25,9 @@ def describe(spec: ModelSpec, found: Check | None) -> str:
             f"{size}, {spec.dim} numbers a tile",
             f"made for {spec.tile_px} px at {spec.mpp} µm/px",
         ]
-    lines.append(f"licence: {_rich(spec.licence)}")
+        if spec.text:
+            lines.append("understands texts: Explore searches the slide in words")
+    lines.append(f"licence: {rich(spec.licence)}")
     if not spec.commercial:
         lines.append("<b>not for commercial use</b>")
     said = ""
@@ -34,23 +36,23 @@ def describe(spec: ModelSpec, found: Check | None) -> str:
         said = "" if found.on_disk is None else spec.gate
         said += "".join(map(str, found.obstacles))
     if spec.gate and spec.gate not in said:
-        lines.append(f"before a download: {_rich(spec.gate)}")
+        lines.append(f"before a download: {rich(spec.gate)}")
     return "<br>".join(lines)
 
 
 def _here(found: Check) -> list[str]:
     lines = []
     if found.on_disk is not None:
-        lines.append(f"on this computer: {_rich(found.on_disk.name)}")
+        lines.append(f"on this computer: {rich(found.on_disk.name)}")
     elif not found.obstacles:
         lines.append("is downloaded the first time")
     if found.fits:
         lines.append("fits into the free memory")
-    lines += [f"<i>{_rich(str(obstacle))}</i>" for obstacle in found.obstacles]
+    lines += [f"<i>{rich(str(obstacle))}</i>" for obstacle in found.obstacles]
     return lines
 
 
-def _rich(text: str) -> str:
+def rich(text: str) -> str:
     """Escape a text, and make its addresses links."""
     link = r'<a href="\1" style="color: #6aa9ff">\1</a>'
     return re.sub(r"(https?://[^\s)]*[^\s).,;])", link, html.escape(text))

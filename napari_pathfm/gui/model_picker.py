@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QWheelEvent
 from qtpy.QtWidgets import QComboBox, QCompleter, QLineEdit, QWidget
 
 from ..core.jobs import Job, Progress
-from ..core.registry import Registry
+from ..core.registry import Registry, did_you_mean
 from ..models import catalog
+from ..models.base import ModelError
 from ..models.check import Check, check, free_memory
 from .keys import let_keys_through
 
-GREY = QBrush(QColor(128, 128, 128))
+GREY = QBrush(QColor(150, 150, 150))
 REGISTERED: dict[str, tuple[Callable[[], Registry[Any]], str]] = {
     "encoder": (catalog.encoders, catalog.DEFAULT_ENCODER),
     "segmenter": (catalog.segmenters, catalog.DEFAULT_SEGMENTER),
@@ -54,6 +55,8 @@ class ModelPicker(QComboBox):
     """
 
     chosen = Signal(str)
+    not_found = Signal(str)
+    """Why what was typed cannot be chosen; empty as soon as something else is typed or chosen."""
 
     def __init__(self, kind: str, searchable: bool = True, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,7 +68,7 @@ class ModelPicker(QComboBox):
             let_keys_through(self)
         self.addItems(names(kind))
         self.setCurrentText(REGISTERED[kind][1])
-        self.currentIndexChanged.connect(lambda _: self.chosen.emit(self.name))
+        self.currentIndexChanged.connect(self._on_index)
 
     @property
     def name(self) -> str:
@@ -125,12 +128,36 @@ class ModelPicker(QComboBox):
         found.setFilterMode(Qt.MatchFlag.MatchContains)
         self.setCompleter(found)
         self._typing.editingFinished.connect(self._settle)
+        self._typing.textEdited.connect(lambda _: self.not_found.emit(""))
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Give the list of names, which is a window of its own, the looks of this one."""
+        super().changeEvent(event)
+        completer, window = self.completer(), self.window()
+        popup = completer.popup() if completer is not None else None
+        if popup is not None and window is not None:
+            popup.setStyleSheet(window.styleSheet())
+
+    def _on_index(self) -> None:
+        self.not_found.emit("")
+        self.chosen.emit(self.name)
 
     def _settle(self) -> None:
-        """Take the name that was typed, or the first that holds it; else nothing changes."""
+        """Take the name that was typed, or the first that holds it; else say why that is not so."""
         typed = self._typing.text().strip()
+        self.setEditText(self.name)
         for how in (Qt.MatchFlag.MatchFixedString, Qt.MatchFlag.MatchContains):
             if typed and (index := self.findText(typed, how)) >= 0:
                 self.setCurrentIndex(index)
-                break
-        self.setEditText(self.name)
+                return
+        if typed:
+            self.not_found.emit(self._why_not(typed))
+
+    def _why_not(self, typed: str) -> str:
+        known = REGISTERED[self._kind][0]()
+        try:
+            catalog.refuse_other_kinds(known, typed)
+        except ModelError as error:
+            return str(error)
+        meant = did_you_mean(typed, names(self._kind))
+        return f"There is no {known.kind} named “{typed}”.{meant}"

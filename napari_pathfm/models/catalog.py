@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.jobs import Progress
-from ..core.registry import Choice, Registry, RegistryError, resolve
+from ..core.registry import Choice, Registry, resolve
 from .base import (
     KINDS,
     STATUSES,
@@ -391,13 +391,24 @@ def get_slide_model(
 
 
 def _get(registry: Registry[T], name: str, **options: Any) -> T:
-    try:
-        return registry.get(name, **{key: v for key, v in options.items() if v is not None})
-    except RegistryError:
-        entry = entries().get(name)
-        if entry is None or name in registry.names():
-            raise
-    what, wanted = _KIND_WORDS[entry.spec.kind], registry.kind
+    refuse_other_kinds(registry, name)
+    return registry.get(name, **{key: v for key, v in options.items() if v is not None})
+
+
+def refuse_other_kinds(registry: Registry[Any], name: str) -> None:
+    """Refuse a model that is known, but is no choice of a registry.
+
+    Raises
+    ------
+    ModelError
+        It says what the model is, and which one is nearest.
+    """
+    names = registry.names()
+    entry = None if name in names else entries().get(name.lower())
+    if entry is None or entry.spec.name in names:
+        return
+    name, wanted = entry.spec.name, registry.kind
+    what = _KIND_WORDS[entry.spec.kind]
     problem = "cannot be loaded" if what.endswith(wanted) else f"is {what}, no {wanted}"
     more = entry.spec.note or f"“pathfm models check {name}” says more."
     raise ModelError(f"{name} {problem}. {more}")

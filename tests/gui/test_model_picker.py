@@ -79,6 +79,50 @@ def test_typing_a_part_of_a_name(window: Window) -> None:
     assert picker.name == picker.currentText() == "kaiko-vitb16"
 
 
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("PathoGPT", "pathogpt is a writer of reports, no encoder. The reference that names it"),
+        ("paseg", "paseg is a segmenter, no encoder. No paper, repository or weights"),
+        ("gigapath-slide", "gigapath-slide is a slide model, no encoder."),
+        ("phykon", "There is no encoder named “phykon”. Did you mean phikon"),
+        ("<b>", "There is no encoder named “&lt;b&gt;”."),
+    ],
+)
+def test_what_is_no_encoder_is_said(window: Window, typed: str, answer: str) -> None:
+    panel = window.dock.embed
+    window.rest()
+    window.dock.steps.open(panel)
+    line = panel.encoder.lineEdit()
+    line.selectAll()
+    QTest.keyClicks(line, typed)
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    assert panel.model.unknown.isVisible()
+    assert panel.model.unknown.text().startswith(answer)
+    assert panel.encoder.name == panel.encoder.currentText() == "efficientnet-lite0"
+    panel.encoder.setCurrentText("uni")
+    assert not panel.model.unknown.isVisible()
+
+
+def test_facts_of_what_is_not_public_and_of_what_understands_texts(window: Window) -> None:
+    panel = window.dock.embed
+    window.rest()
+    panel.encoder.setCurrentText("virchow2g")
+    assert "plugin" not in panel.model.facts.text()
+    assert "The nearest is virchow2." in panel.model.facts.text()
+    panel.encoder.setCurrentText("plip")
+    assert "searches the slide in words" in panel.model.facts.text()
+    panel.encoder.setCurrentText("uni")
+    assert "in words" not in panel.model.facts.text()
+
+
+def test_the_list_of_names_looks_like_the_window(window: Window) -> None:
+    window.dock.steps.open(window.dock.embed)
+    popup = window.dock.embed.encoder.completer().popup()
+    assert popup.styleSheet()
+    assert popup.styleSheet() == window.dock.embed.encoder.window().styleSheet()
+
+
 def test_what_cannot_work_ends_in_a_message_with_the_next_step(
     window: Window, synthetic: Path, tmp_path: Path
 ) -> None:
@@ -118,6 +162,7 @@ def test_a_licence_is_asked_about_once(window: Window, synthetic: Path, tmp_path
     panel.embed_button.click()
     assert question.isVisible()
     assert "Kaiko Non-Commercial" in question.text.text()
+    assert '<a href="https://github.com/kaiko-ai' in question.text.text()
     question.no.click()
     window.rest()
     assert not question.isVisible()

@@ -180,7 +180,7 @@ def test_models_that_do_not_exist_or_whose_network_is_unknown(
 ) -> None:
     made_up = changed(entries["kaiko-vits16"], status="none", note="Take uni.", name="ghost")
     found = check(made_up, memory=PLENTY)
-    assert said(found) == "ghost cannot be had. Take uni."
+    assert said(found) == "It cannot be had. Take uni."
     unknown = replace(changed(entries["uni"], WeightsSource()), loader="")
     (only,) = check(unknown, memory=PLENTY).obstacles
     assert only.text == "Its network is not known here, so it cannot be run."

@@ -25,6 +25,7 @@ def test_agreed_once(
     assert not licences.must_ask(uni)
     assert not licences.must_ask(phikon)
     assert licences.must_ask(replace(uni, licence="another"))
+    assert not licences.must_ask(entries["pathogpt"].spec)
     file.write_text("damaged")
     assert licences.must_ask(uni)
 
