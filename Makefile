@@ -34,9 +34,10 @@ damaged-slides: $(READY)
 window-test: $(READY)
 	.ci/window $(BIN)/python -m pytest tests/gui
 
-# What takes too long for every run: two hundred kills, thousands of damaged slides, compilations.
+# What takes too long for every run: hundreds of kills, thousands of damaged slides, compilations.
 soak: $(READY)
-	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py tests/io/test_waiting.py
+	PATHFM_KILLS=200 $(NO_QT) tests/io/test_kill.py tests/io/test_waiting.py \
+		tests/analysis/test_embed_kill.py
 	PATHFM_FUZZ=2500 $(NO_QT) tests/io/test_fuzz.py
 	$(NO_QT) -m soak tests --ignore=tests/gui
 
