@@ -95,5 +95,7 @@ class Embeddings:
 
     def in_grid_order(self) -> Embeddings:
         """Return the same vectors sorted by tile number."""
+        if (np.diff(self.tiles) > 0).all():
+            return self
         order = np.argsort(self.tiles, kind="stable")
         return Embeddings(self.key, self.grid_hash, self.tiles[order], self.vectors[order])

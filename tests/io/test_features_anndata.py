@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,30 @@ def test_a_store_is_never_written_over(slide: SlideReader, tmp_path: Path) -> No
     assert len(read(path, slide)[0]) == len(out.embeddings)
 
 
+def test_more_features_go_into_a_store(slide: SlideReader, tmp_path: Path) -> None:
+    path, out = written(tmp_path, slide)
+    write_features("spatialdata", path, replace(out, encoder="virchow"))
+    other = outgoing(slide, TileSpec(64, 1.0))
+    write_features("spatialdata", path, replace(other, encoder="virchow"))
+    store = zarr.open_group(path, mode="r")  # by its consolidated list
+    assert sorted(store["shapes"].group_keys()) == ["pathfm_tiles", "tiles"]
+    tables = {"uni_v1_tiles": out, "virchow_tiles": out, "virchow_pathfm_tiles": other}
+    assert set(store["tables"].group_keys()) == set(tables)
+    for name, made in tables.items():
+        found, vectors = read(path, slide, table=name)
+        np.testing.assert_array_equal(found.corners, made.origins)
+        np.testing.assert_array_equal(vectors, made.embeddings.vectors)
+        assert found.origin is not None
+        assert found.origin.plan == made.grid.plan
+        assert found.encoder == name.partition("_tiles")[0].removesuffix("_pathfm")
+    with pytest.raises(ValueError, match="other tiles named pathfm_tiles"):
+        write_features("spatialdata", path, outgoing(slide, TileSpec(100, 1.0)))
+    other_slide = path / "zarr.json"
+    other_slide.write_text(other_slide.read_text().replace("1501", "1502"))
+    with pytest.raises(ValueError, match="of another slide"):
+        write_features("spatialdata", path, replace(out, encoder="more"))
+
+
 def test_lazyslide_opens_our_store(slide: SlideReader, tmp_path: Path) -> None:
     """With LazySlide's own reader, where it is installed."""
     wsidata = pytest.importorskip("wsidata", reason="LazySlide's reader is not installed")
@@ -210,6 +235,11 @@ def test_a_store_of_lazyslide(slide: SlideReader, tmp_path: Path) -> None:
     assert found.corners.tolist() == xy[:, ::-1].tolist()
     assert (found.encoder, found.shape, found.side) == ("uni2", (999, 1501), 400)
     assert (found.tile_px, found.mpp, found.overlap) == (200, 1.0, 0.25)
+    out = outgoing(slide, TileSpec(224, 0.81))
+    write_features("spatialdata", tmp_path / "theirs.zarr", out)
+    again = wsidata.open_wsi(slide.path, store=tmp_path / "theirs.zarr")
+    assert set(again.tables) == {"uni2_squares", "uni_v1_tiles"}
+    np.testing.assert_array_equal(again.fetch.features_anndata("uni_v1").obsm["spatial"], out.xy)
 
 
 def test_spatialdata_opens_our_store(slide: SlideReader, tmp_path: Path) -> None:

@@ -121,14 +121,14 @@ def features_of(
     )
 
 
-def table_of(out: Outgoing) -> Any:
-    """Return an AnnData table: a row a tile, numbered from 0 as ``tile_id``."""
+def table_of(out: Outgoing, region: str = REGION) -> Any:
+    """Return an AnnData table: a row a tile, numbered from 0 as ``tile_id`` of `region`."""
     anndata, pandas = part("anndata"), part("pandas")
     tiles = np.arange(len(out.embeddings))
     # As objects: pandas 3 has strings of its own, which older readers of AnnData do not know.
     names = pandas.Index([str(tile) for tile in tiles.tolist()], dtype=object)
     numbers = [str(number) for number in range(out.embeddings.vectors.shape[1])]
-    regions = pandas.Index([REGION], dtype=object)
+    regions = pandas.Index([region], dtype=object)
     library = pandas.Categorical.from_codes(np.zeros(len(tiles), np.int8), categories=regions)
     obs = pandas.DataFrame({"tile_id": tiles, "library_id": library}, index=names)
     var = pandas.DataFrame(index=pandas.Index(numbers, dtype=object))

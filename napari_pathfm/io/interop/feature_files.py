@@ -17,7 +17,7 @@ FORMATS = {
     "trident": "a TRIDENT file (.h5)",
     "clam": "a folder with CLAM's files (h5_files, pt_files, patches)",
     "anndata": "an AnnData file (.h5ad)",
-    "spatialdata": "a SpatialData store (.zarr) as LazySlide keeps it",
+    "spatialdata": "a SpatialData store (.zarr), new or as LazySlide keeps it beside a slide",
 }
 """Formats that are written."""
 

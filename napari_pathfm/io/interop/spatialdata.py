@@ -25,13 +25,16 @@ from .tile_features import MARK, Outgoing, TileFeatures, Told, part
 
 SHAPES = "shapes.parquet"
 
+OUR_REGION = "pathfm_tiles"
+"""What ours are called in a store that has other tiles."""
+
 _SQUARE = np.dtype(
     [("order", "<u1"), ("kind", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))]
 )
 """A polygon of five points in well-known binary."""
 
 _AXES = [{"name": name, "type": "space", "unit": "unit"} for name in "xy"]
-_SHAPE_FACTS = {
+_SHAPE_FACTS: dict[str, Any] = {
     "encoding-type": "ngff:shapes",
     "axes": ["x", "y"],
     "coordinateTransformations": [
@@ -67,7 +70,8 @@ def open_spatialdata(path: Path, told: Told) -> Iterator[TileFeatures]:
     """
     import zarr
 
-    store: Any = zarr.open_group(path, mode="r")
+    # Not by its list of all groups, which may be older than what is there.
+    store: Any = zarr.open_group(path, mode="r", use_consolidated=False)
     name = _chosen(path, store["tables"], told.table)
     table = store["tables"][name]
     region = str(table.attrs["region"])
@@ -84,43 +88,88 @@ def open_spatialdata(path: Path, told: Told) -> Iterator[TileFeatures]:
 
 
 def write_spatialdata(folder: Path, out: Outgoing) -> None:
-    """Write a new store with the tiles and their features.
+    """Write tiles and their features into a new store, or into one that LazySlide has made.
+
+    Tiles that are there already, the same ones, are shared; other ones are called
+    :data:`OUR_REGION`.
 
     Parameters
     ----------
     folder : Path
-        Must not exist.
+        A store, or what does not exist.
     out : Outgoing
 
     Raises
     ------
     ValueError
-        There is something already.
+        There is something else, the store is of another slide, or has these features.
     """
     import zarr
 
-    anndata = part("anndata")
-    name = f"{out.encoder}_{REGION}"
-    table = table_of(out)
-    links = {"region": REGION, "region_key": "library_id", "instance_key": "tile_id"}
-    table.uns["spatialdata_attrs"] = links
+    part("anndata")
+    if is_spatialdata(folder):
+        _check(folder, out)
+        _add(folder, out, _region(folder, out))
+        return
+    facts: dict[str, Any] = {
+        "spatialdata_attrs": {"version": "0.2"},
+        "slide_properties": slide_properties(out),
+    }
     with new_folder(folder) as temporary:
-        store = zarr.open_group(temporary, mode="w", zarr_format=3)
-        store.attrs.update(
-            {
-                "spatialdata_attrs": {"version": "0.2", "spatialdata_software_version": "0.7.3"},
-                "slide_properties": slide_properties(out),
-                "tile_spec": {REGION: tile_spec(out)},
-                MARK: {name: out.mark},
-            }
-        )
-        store.create_group("shapes").create_group(REGION, attributes=_SHAPE_FACTS)
-        _write_squares(temporary / "shapes" / REGION / SHAPES, out)
-        tables = store.create_group("tables")
-        anndata.io.write_elem(tables, name, table)
-        tables[name].attrs.update(
-            {"spatialdata-encoding-type": "ngff:regions_table", "version": "0.2", **links}
-        )
+        store = zarr.open_group(temporary, mode="w", zarr_format=3, attributes=facts)
+        store.create_group("shapes")
+        store.create_group("tables")
+        _add(temporary, out, REGION)
+
+
+def _check(folder: Path, out: Outgoing) -> None:
+    import zarr
+
+    if not (folder / "zarr.json").is_file():
+        raise ValueError(f"{folder} is of an older SpatialData (zarr 2). Write a new folder.")
+    theirs: Any = zarr.open_group(folder, mode="r").attrs.get("slide_properties") or {}
+    ours = slide_properties(out)
+    if theirs.get("shape", ours["shape"]) != ours["shape"]:
+        raise ValueError(f"{folder} is of another slide. Write a new folder.")
+
+
+def _region(folder: Path, out: Outgoing) -> str:
+    """Name of the tiles in a store: of those that are the same, else a new one."""
+    import zarr
+
+    specs: Any = zarr.open_group(folder, mode="r").attrs.get("tile_spec") or {}
+    for region in (REGION, OUR_REGION):
+        place = folder / "shapes" / region / SHAPES
+        if not place.is_file():
+            return region
+        ids, corners = _squares(place)
+        same = np.array_equal(ids, np.arange(len(ids))) and np.array_equal(corners, out.xy[:, ::-1])
+        if same and specs.get(region) == tile_spec(out):
+            return region
+    raise ValueError(f"{folder} has other tiles named {OUR_REGION} already. Write a new folder.")
+
+
+def _add(folder: Path, out: Outgoing, region: str) -> None:
+    import zarr
+
+    name = f"{out.encoder}_{region}"
+    links = {"region": region, "region_key": "library_id", "instance_key": "tile_id"}
+    table = table_of(out, region)
+    table.uns["spatialdata_attrs"] = links
+    shapes = folder / "shapes" / region
+    with new_folder(folder / "tables" / name) as place:
+        part("anndata").io.write_elem(zarr.open_group(place, mode="w", zarr_format=3), "/", table)
+        kind = {"spatialdata-encoding-type": "ngff:regions_table", "version": "0.2"}
+        zarr.open_group(place, mode="r+").attrs.update({**kind, **links})
+        if not shapes.exists():
+            with new_folder(shapes) as squares:
+                zarr.open_group(squares, mode="w", zarr_format=3, attributes=_SHAPE_FACTS)
+                _write_squares(squares / SHAPES, out)
+    facts: Any = zarr.open_group(folder, mode="r+").attrs
+    facts["tile_spec"] = {**facts.get("tile_spec", {}), region: tile_spec(out)}
+    facts[MARK] = {**facts.get(MARK, {}), name: out.mark}
+    # Readers see what this list of all groups and arrays names, and it is written last.
+    zarr.consolidate_metadata(folder, zarr_format=3)
 
 
 def _chosen(path: Path, tables: Any, wanted: str) -> str:
