@@ -67,7 +67,7 @@ class LazySlide:
             "std": spec.std,
         }
         self._process = subprocess.Popen(
-            [_python(), HERE / "lazyslide_side.py", json.dumps(job)],
+            [_python(), "-P", HERE / "lazyslide_side.py", json.dumps(job)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -36,11 +36,14 @@ def main(job: dict) -> None:
         [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(job["mean"], job["std"])]
     )
 
+    def model(images: torch.Tensor) -> torch.Tensor:
+        return network(images).float()  # its results go to numpy, which has no bfloat16
+
     def embed(mixed: bool) -> float:
         start = time.perf_counter()
         found = lazyslide.tl.feature_extraction(
             slide,
-            network,
+            model,
             model_name="network",
             transform=transform,
             device="cpu",

@@ -48,11 +48,15 @@ class Precision:
     exact : int
         So many of the first convolutions stay in float32. Errors that are made there are the
         same over whole areas of plain colour, so they do not cancel each other.
+    plain_attention : bool
+        Attention as two matrix products instead of torch's own kernel, which in bfloat16 on a
+        processor takes a quarter of a ViT-S and is slower than these.
     """
 
     dtype: str = "float32"
     channels_last: bool = False
     exact: int = 0
+    plain_attention: bool = False
 
     @property
     def name(self) -> str:
@@ -118,7 +122,7 @@ def candidates(device: str, convolutional: bool) -> tuple[Precision, ...]:
     if kind == "cpu":
         if convolutional:
             return Precision("float32", True), Precision("bfloat16", True, EXACT_LAYERS)
-        return (Precision("bfloat16"),)
+        return (Precision("bfloat16", plain_attention=True),)
     return (Precision("float16"),)
 
 
@@ -141,6 +145,10 @@ def convert(network: torch.nn.Module, precision: Precision) -> torch.nn.Module:
     converted = copy.deepcopy(network, memo)
     for name, _ in ours[: precision.exact]:
         _stay_exact(converted.get_submodule(name))
+    if precision.plain_attention:
+        for part in converted.modules():
+            if hasattr(part, "fused_attn"):  # timm's name for the choice
+                part.fused_attn = False  # type: ignore[assignment]
     if precision.channels_last:
         converted = converted.to(memory_format=torch.channels_last)
     return converted

@@ -102,3 +102,21 @@ def test_converted_copy_keeps_norms_and_first_layers() -> None:
     assert first.dtype == torch.float32
     torch.testing.assert_close(found.float(), network(images), atol=0.05, rtol=0.05)
     assert precision.name == "bfloat16, float32 in the first 1 layers, channels-last"
+
+
+def test_plain_attention_gives_the_same_answers() -> None:
+    import timm
+
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=0).eval()
+    precision = Precision("bfloat16", plain_attention=True)
+    converted = convert(network, precision)
+    blocks = converted.blocks  # type: ignore[union-attr]
+    assert not any(block.attn.fused_attn for block in blocks)  # type: ignore[union-attr, operator]
+    assert all(block.attn.fused_attn for block in network.blocks)
+    assert precision in candidates("cpu", convolutional=False)
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode(), autocast("cpu", precision):
+        found = converted(images).float()
+    with torch.inference_mode():
+        expected = network(images)
+    assert cosine(found.numpy(), expected.numpy()).min() > 0.999
