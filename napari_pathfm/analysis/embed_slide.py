@@ -22,6 +22,7 @@ from ..models.base import Encoder, EncoderSpec
 from ..models.catalog import DEFAULT_ENCODER, get_encoder
 from ..models.fetch import fetch
 from .embed import embed
+from .from_store import look_in_project
 from .quality import quality_of
 from .stain_normalise import Reference, normalise_for
 from .tissue import TissueMask, find_tissue
@@ -237,6 +238,7 @@ def embed_slide(
             project.add_slide(slide)
         source, encoder = yield from normalise_for(slide, grid, encoder, task.stain)
         store = FeatureStore(project.slide_store(slide.id), encoder.key, grid)
+        found = look_in_project(project, slide.path, grid, encoder.key.encoder, encoder.key)
         before = store.count
         made = yield from embed(source, grid, encoder, store=store, queue=queue)
         now = datetime.now(UTC)
@@ -248,7 +250,7 @@ def embed_slide(
             len(made) - before,
             int(made.vectors.shape[1]),
             time.monotonic() - start,
-            prepared.remarks,
+            (*prepared.remarks, *([found.difference] if found.others else [])),
         )
 
 

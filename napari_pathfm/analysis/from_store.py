@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.embeddings import FeatureKey
 from ..core.tiles import TileGrid
+from ..io.project import Project
 from ..io.store import StoredFeatures, stored_features
 from .text_search import FOR_TEXT
 
@@ -80,11 +81,7 @@ def look_in_store(
     ProjectError
         A newer version wrote the store.
     """
-    found = [
-        each
-        for each in stored_features(store)
-        if each.key.encoder == encoder and each.key.pooling != FOR_TEXT and each.count
-    ]
+    found = _embedded(store, encoder)
     keys = [key or replace(each.key, weights=weights or each.key.weights) for each in found]
     differences = [
         " and ".join(_differences(each, grid, now)) for each, now in zip(found, keys, strict=True)
@@ -93,6 +90,45 @@ def look_in_store(
     if counts:
         return FromStore(max(counts), len(grid))
     return FromStore(0, len(grid), tuple(sorted(set(differences))))
+
+
+def look_in_project(
+    project: Project,
+    path: Path,
+    grid: TileGrid,
+    encoder: str,
+    key: FeatureKey | None = None,
+    weights: str = "",
+) -> FromStore:
+    """Look what a project has of a grid, also of what was at the place of its slide before.
+
+    Parameters
+    ----------
+    project : Project
+    path : Path
+        Of the slide. If there is nothing of it, but of another slide that was there, the file has
+        another content now.
+    grid, encoder, key, weights
+        As of :func:`look_in_store`.
+    """
+    found = look_in_store(project.slide_store(grid.slide_id), grid, encoder, key, weights)
+    if found.count:
+        return found
+    gone = [row for row in project.slides() if row.path == path and row.id != grid.slide_id]
+    counts = [
+        each.count for row in gone for each in _embedded(project.slide_store(row.id), encoder)
+    ]
+    others = [f"other content of {path.name} ({_tiles(count)})" for count in counts[-1:]]
+    return replace(found, others=(*found.others, *others))
+
+
+def _embedded(store: Path, encoder: str) -> list[StoredFeatures]:
+    """Return what the tiles of a slide were embedded to by an encoder of that name."""
+    return [
+        each
+        for each in stored_features(store)
+        if each.key.encoder == encoder and each.key.pooling != FOR_TEXT and each.count
+    ]
 
 
 def _differences(stored: StoredFeatures, grid: TileGrid, key: FeatureKey) -> Iterator[str]:

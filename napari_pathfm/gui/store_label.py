@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtWidgets import QLabel, QWidget
 
-from ..analysis.from_store import FromStore, look_in_store
+from ..analysis.from_store import FromStore, look_in_project
 from ..core.embeddings import FeatureKey
 from ..core.jobs import one_step
 from ..models.checkpoint import file_hash
@@ -37,18 +38,18 @@ class StoreLabel(QLabel):
         weights : Path or None
             Its file, if that is known.
         """
-        grid, project = self._session.grid, self._session.project
+        slide, grid, project = self._session.slide, self._session.grid, self._session.project
         self._runner.cancel(SLOT)
         self.setText("")
         self._encoder = encoder
-        if grid is None or project is None:
+        if slide is None or grid is None or project is None:
             return
-        store, file = project.slide_store(grid.slide_id), weights
+        look = partial(look_in_project, project, slide.path, grid, encoder)
 
         def found() -> FromStore:
-            found = look_in_store(store, grid, encoder, key)
-            if found.count and key is None and file is not None and file.is_file():
-                return look_in_store(store, grid, encoder, weights=file_hash(file))
+            found = look(key)
+            if found.count and key is None and weights is not None and weights.is_file():
+                return look(weights=file_hash(weights))
             return found
 
         title = "Looking into the store"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_pathfm.analysis.from_store import FromStore, look_in_store
+from napari_pathfm.analysis.from_store import FromStore, look_in_project, look_in_store
 from napari_pathfm.analysis.text_search import FOR_TEXT
 from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.slide import Level
 from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
+from napari_pathfm.io.project import Project, SlideRow
 from napari_pathfm.io.store import FeatureStore
 
 LEVELS = (Level((2000, 2000), 1.0, (256, 256)),)
@@ -83,6 +85,24 @@ def test_what_differs_is_named(store: Path, changes: dict[str, str], words: str)
         assert look_in_store(store, GRID, "vit", weights="ab12") == FromStore(100, 100)
     embedded(store, 5, now)
     assert look_in_store(store, GRID, "vit", now) == FromStore(5, 100)
+
+
+def test_another_content_of_the_file_is_named_and_another_place_does_not_matter(
+    tmp_path: Path,
+) -> None:
+    place, now = tmp_path / "liver.svs", datetime.now(UTC)
+    with Project.open(tmp_path / "project") as project:
+        project.add_slide(SlideRow("ab", "liver", place, 0.5, now))
+        embedded(project.slide_store("ab"), 60)
+        for path in (place, tmp_path / "elsewhere" / "liver.svs"):
+            assert look_in_project(project, path, GRID, "vit", KEY) == FromStore(60, 100)
+        project.add_slide(SlideRow("cd", "liver", place, 0.5, now))
+        other = replace(GRID, slide_id="cd")
+        found = look_in_project(project, place, other, "vit", KEY)
+        assert found.before == "embedded before with other content of liver.svs (60 tiles)"
+        assert not look_in_project(project, place, other, "cnn").others
+        embedded(project.slide_store("cd"), 5, grid=other)
+        assert look_in_project(project, place, other, "vit", KEY) == FromStore(5, 100)
 
 
 def test_other_tiles_are_named_before_the_encoder_is_loaded(store: Path) -> None:
