@@ -49,6 +49,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.importing --json
 	$(BIN)/python -m benchmarks.stains --json
 	.ci/window $(BIN)/python -m benchmarks.stalls --json
+	.ci/window $(BIN)/python -m benchmarks.clicking --json
 	.ci/window $(BIN)/python -m benchmarks.painting --json
 	.ci/window $(BIN)/python -m benchmarks.objects --json
 	.ci/window $(BIN)/python -m benchmarks.viewing --json

@@ -54,8 +54,9 @@ class Session:
     slide : SlideReader or None
         The one that is worked on.
     tissue, grid, embeddings, coordinates
-        Of that slide; each is cleared when one before it changes, but not when more tiles of the
-        same embeddings come.
+        Of that slide; each is cleared when one before it changes.
+    embedded : int
+        Tiles that have a vector; it grows while a slide is being embedded.
     clusters : ndarray or None
         ``(M,)`` int32, a cluster for each of the first M rows of `embeddings`.
     scores : TileScores or None
@@ -76,6 +77,7 @@ class Session:
     tissue: TissueMask | None = None
     grid: TileGrid | None = None
     embeddings: Embeddings | None = None
+    embedded: int = 0
     coordinates: MapCoordinates | None = None
     clusters: NDArray[np.int32] | None = None
     scores: TileScores | None = None
@@ -115,15 +117,19 @@ class Session:
     def set_embeddings(self, embeddings: Embeddings | None) -> None:
         """Replace the embeddings; map, clusters and scores are cleared.
 
-        They stay if the new embeddings are those before and more: then they hold for the tiles
-        that they name.
+        If they are those before and maybe more, all of these stay, for they still hold, and only
+        the event of :attr:`embedded` is fired.
         """
         before = self.embeddings
-        if before is None or embeddings is None or not embeddings.continues(before):
+        if before is not None and embeddings is not None and embeddings.continues(before):
+            with self.events.embeddings.blocked():
+                self.embeddings = embeddings
+        else:
             self.scores = None
             self.clusters = None
             self.coordinates = None
-        self.embeddings = embeddings
+            self.embeddings = embeddings
+        self.embedded = 0 if embeddings is None else len(embeddings)
 
     def still(self, embeddings: Embeddings) -> bool:
         """Whether what was found out about embeddings holds for those that there are now."""

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from ..core.embeddings import Embeddings
 from ..core.jobs import Job, Progress
-from .search import lengths
+from .axes import SAMPLE, principal, turned
 
 FEW = 15
 """Up to so many tiles a UMAP says no more than a PCA."""
 
-_SAMPLE = 8192  # rows from which the principal axes are found; all rows are projected on them
-_ITERATIONS = 12
-_CHUNK = 16_384
 _EXACT = 200_000  # tiles; exact neighbours take 20 s for 100,000 on 2 cores and grow by the square
 _BLOCK = 1024  # rows a step of the exact search
 
@@ -51,22 +48,37 @@ class MapCoordinates:
         return len(self.tiles)
 
 
-def pca_map(embeddings: Embeddings, note: str = "") -> MapCoordinates:
+def pca_map(
+    embeddings: Embeddings,
+    note: str = "",
+    like: MapCoordinates | None = None,
+    sample: int = SAMPLE,
+) -> MapCoordinates:
     """Map tiles by the two principal axes of their vectors, each brought to length 1.
 
-    The axes come from at most 8192 tiles, evenly picked, and all tiles are projected on them: the
-    first picture of 100,000 tiles appears within a second.
+    The axes come from at most `sample` tiles, evenly picked, and all tiles are projected on them:
+    the first picture of 100,000 tiles appears within a second.
 
     Parameters
     ----------
     embeddings : Embeddings
     note : str
         Passed on to :attr:`MapCoordinates.note`.
+    like : MapCoordinates, optional
+        An earlier map of some of the tiles: this one is turned and mirrored so that they lie
+        where they were, as far as that goes.
+    sample : int
     """
-    return MapCoordinates(embeddings.tiles, _reduce(embeddings.vectors, 2), "PCA", note)
+    xy = principal(embeddings.vectors, 2, sample)
+    return MapCoordinates(embeddings.tiles, _as_before(xy, embeddings, like), "PCA", note)
 
 
-def umap_map(embeddings: Embeddings, neighbors: int = 15, seed: int = 0) -> Job[MapCoordinates]:
+def umap_map(
+    embeddings: Embeddings,
+    neighbors: int = 15,
+    seed: int = 0,
+    like: MapCoordinates | None = None,
+) -> Job[MapCoordinates]:
     """Map tiles by UMAP, from the 50 principal axes of their vectors of length 1.
 
     The layout starts from the PCA map, so clusters stay about where :func:`pca_map` showed them.
@@ -78,6 +90,8 @@ def umap_map(embeddings: Embeddings, neighbors: int = 15, seed: int = 0) -> Job[
     neighbors : int
         How many neighbours of a tile count, itself included; few show detail, many the whole.
     seed : int
+    like : MapCoordinates, optional
+        An earlier map of some of the tiles, which the layout starts from as :func:`pca_map` does.
 
     Returns
     -------
@@ -92,9 +106,10 @@ def umap_map(embeddings: Embeddings, neighbors: int = 15, seed: int = 0) -> Job[
         raise ValueError(f"UMAP needs at least 2 neighbours, not {neighbors}")
     count = len(embeddings)
     if count <= max(FEW, neighbors):
-        return pca_map(embeddings, f"PCA: {count} tiles are too few for UMAP")
+        return pca_map(embeddings, f"PCA: {count} tiles are too few for UMAP", like)
     yield Progress(0, 0, "UMAP: principal axes")
-    vectors = _reduce(embeddings.vectors, 50)
+    vectors = principal(embeddings.vectors, 50)
+    vectors[:, :2] = _as_before(vectors[:, :2], embeddings, like)  # distances stay what they are
     if count <= _EXACT:
         indices, distances = yield from _exact_neighbors(vectors, neighbors)
     else:
@@ -135,7 +150,7 @@ def cluster(embeddings: Embeddings, k: int, seed: int = 0) -> NDArray[np.int32]:
         )
     from sklearn.cluster import MiniBatchKMeans
 
-    vectors = _reduce(embeddings.vectors, 50)
+    vectors = principal(embeddings.vectors, 50)
     groups = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=4096).fit_predict(vectors)
     by_size = np.argsort(-np.bincount(groups, minlength=k), kind="stable")
     rank = np.empty(k, np.int32)
@@ -144,55 +159,14 @@ def cluster(embeddings: Embeddings, k: int, seed: int = 0) -> NDArray[np.int32]:
     return renamed
 
 
-def _reduce(vectors: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
-    """Project ``(M, D)`` vectors, brought to length 1, on their first principal axes: (M, dims).
-
-    Axes that do not exist (few vectors, or short ones) are columns of 0.
-    """
-    result = np.zeros((len(vectors), dims), np.float32)
-    if len(vectors) < 2:
-        return result
-    picked = np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors))).astype(int)
-    sample = vectors[picked] / lengths(vectors[picked])[:, None]
-    mean = sample.mean(0)
-    axes = _axes(sample - mean, dims)
-    for start in range(0, len(vectors), _CHUNK):
-        block = vectors[start : start + _CHUNK]
-        # Divided after the projection: the vectors of a whole slide are not copied.
-        flat = block @ axes / lengths(block)[:, None] - mean @ axes
-        result[start : start + _CHUNK, : axes.shape[1]] = flat
-    return result
-
-
-def _axes(centred: NDArray[np.float32], dims: int) -> NDArray[np.float32]:
-    """First principal axes of ``(S, D)`` centred vectors: ``(D, <= dims)``, widest first.
-
-    By subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061) with products and small
-    decompositions only: larger ones take long, and stop all other threads meanwhile.
-    """
-    count, size = centred.shape
-    covariance: NDArray[np.float32] = centred.T @ centred
-    width = min(size, count, dims + 16)
-    start = np.random.default_rng(0).standard_normal((size, width), dtype=np.float32)
-    basis = _orthonormal(start)
-    for _ in range(_ITERATIONS):
-        spread: NDArray[np.float32] = covariance @ basis
-        basis = _orthonormal(spread)
-    _, turn = np.linalg.eigh(basis.T @ covariance @ basis)
-    axes = basis @ turn[:, : -dims - 1 : -1]
-    # An axis has no direction of its own: fix it, so that a map is never mirrored by chance.
-    strongest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)
-    return np.ascontiguousarray(axes * np.where(strongest < 0, -1, 1), np.float32)
-
-
-def _orthonormal(basis: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Columns ``(D, K)`` that span the same, at right angles and of length 1."""
-    for _ in range(2):  # the second round takes away what rounding left in the first
-        wide = basis.astype(np.float64)
-        squares, turn = np.linalg.eigh(wide.T @ wide)
-        scale = np.sqrt(np.maximum(squares, squares[-1] * 1e-12 + 1e-300))
-        basis = (wide @ (turn / scale)).astype(np.float32)
-    return basis
+def _as_before(
+    xy: NDArray[np.float32], embeddings: Embeddings, like: MapCoordinates | None
+) -> NDArray[np.float32]:
+    """Turn places ``(M, 2)`` of tiles to where an earlier map has them."""
+    if like is None:
+        return xy
+    _, here, there = np.intersect1d(embeddings.tiles, like.tiles, return_indices=True)
+    return turned(xy, xy[here], like.xy[there])
 
 
 def _exact_neighbors(

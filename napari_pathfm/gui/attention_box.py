@@ -95,7 +95,7 @@ class AttentionBox(QWidget):
             return
 
         def take(answer: Found) -> None:
-            if embeddings is not self._session.embeddings:
+            if not self._session.still(embeddings):
                 return
             card, judged, scores = answer
             best = int(judged.probabilities.argmax())

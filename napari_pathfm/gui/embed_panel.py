@@ -75,7 +75,8 @@ class EmbedPanel(QWidget):
 
     def _start(self) -> None:
         self.device.hide()
-        self.state.setText("")
+        self.stored.clear()
+        self.state.clear()
         self._embedding.start(self.model.name, self.model.file)
         self._show_busy()
 

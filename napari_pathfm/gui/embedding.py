@@ -93,7 +93,7 @@ class Embedding(QObject):
     """
 
     said = Signal(str)
-    """What the store has, before anything is computed."""
+    """What there is already, and what has come."""
     ended = Signal(bool)
     """It is over; whether it was stopped by the user."""
     lost = Signal(str)
@@ -159,6 +159,7 @@ class Embedding(QObject):
         if grid is None or embeddings.grid_hash != grid.hash:
             return
         self._session.set_embeddings(embeddings)
+        self.said.emit(self.summary(embeddings))
 
     def summary(self, embeddings: Embeddings) -> str:
         """Say how many embeddings there are and where they come from."""

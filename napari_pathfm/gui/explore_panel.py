@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..analysis.map import MapCoordinates, cluster, pca_map, umap_map
-from ..analysis.search import TileScores, search
-from ..analysis.text_search import search_slide
-from ..core.embeddings import Embeddings
-from ..core.jobs import Job, Progress
-from ..core.tiles import TileGrid
-from ..io.project import Project
-from ..io.reader import SlideReader
+from ..analysis.map import cluster
+from ..analysis.search import TileScores
+from ..core.jobs import one_step
 from ..models import catalog
 from ..models.base import Encoder
 from ..session import Session
@@ -33,37 +27,15 @@ from .attention_box import AttentionBox
 from .follow import follow
 from .gallery import Gallery
 from .label_box import LabelBox
+from .map_maker import MapMaker
 from .runner import Runner
+from .searching import Searching
 from .text_box import TextBox
 from .zero_shot_box import ZeroShotBox
 
-SLOTS = ("map", "clusters", "search")
+CLUSTERS = "clusters"
 HITS = 24
 """Thumbnails of a search."""
-
-T = TypeVar("T")
-
-
-def one_step(text: str, work: Callable[[], T]) -> Job[T]:
-    """Make a job of a function that is over soon, but not soon enough for the window's thread."""
-    yield Progress(0, 0, text)
-    return work()
-
-
-def text_job(
-    slide: SlideReader,
-    grid: TileGrid,
-    embeddings: Embeddings,
-    text: str,
-    load: Callable[[], Encoder],
-    project: Project | None,
-) -> Job[TileScores]:
-    """Load the encoder of embeddings, unless that is done, and search them by a text."""
-    yield Progress(0, 0, "Loading the encoder")
-    encoder = load()
-    writable = project is not None and not project.read_only
-    store = project.slide_store(slide.id) if project is not None and writable else None
-    return (yield from search_slide(slide, grid, embeddings, text, encoder, store))
 
 
 def fresh(name: str) -> Callable[[], Encoder]:
@@ -96,6 +68,8 @@ class ExplorePanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self._session, self._runner, self._loader = session, runner, loader
+        self.maps = MapMaker(session, runner, self)
+        self.searching = Searching(session, runner, self)
         self.selected = QLabel()
         self.lasso_button = QPushButton("Draw region")
         self.clear_button = QPushButton("Clear selection")
@@ -120,19 +94,6 @@ class ExplorePanel(QWidget):
             return "open a slide first"
         return "embed the slide first" if self._session.embeddings is None else ""
 
-    def make_map(self) -> None:
-        """Show the PCA at once, then the UMAP."""
-        embeddings = self._session.embeddings
-        if embeddings is None:
-            return
-
-        def take(found: MapCoordinates) -> None:
-            self._session.coordinates = found
-            if found.method == "PCA" and not found.note:
-                self._start("map", umap_map(embeddings), "UMAP", take)
-
-        self._start("map", one_step("PCA map", lambda: pca_map(embeddings)), "PCA map", take)
-
     def find_clusters(self) -> None:
         """Group the tiles."""
         embeddings, k = self._session.embeddings, self.clusters.value()
@@ -140,38 +101,21 @@ class ExplorePanel(QWidget):
             return
 
         def take(found: NDArray[np.int32]) -> None:
-            self._session.clusters = found
+            if self._session.still(embeddings):
+                self._session.clusters = found
 
         job = one_step("Finding clusters", lambda: cluster(embeddings, k))
-        self._start("clusters", job, "Finding clusters", take)
+        self._runner.start(job, "Finding clusters", take, slot=CLUSTERS)
 
     def find_similar(self) -> None:
         """Score all tiles by their likeness to the selected ones, and show the best."""
-        embeddings, query = self._session.embeddings, self._session.selection.tiles
-        if embeddings is None:
-            return
-
-        def take(scores: TileScores) -> None:
-            self._session.scores = scores
-            self._show_hits(scores, scores.best(HITS, query.tolist()))
-
-        job = one_step("Searching", lambda: search(embeddings, query))
-        self._start("search", job, "Finding similar tiles", take)
+        self.searching.similar(self._session.selection.tiles)
 
     def find_text(self, text: str) -> None:
         """Score all tiles by their likeness to a text, and show the best."""
-        session = self._session
-        slide, grid, embeddings = session.slide, session.grid, session.embeddings
-        if slide is None or grid is None or embeddings is None:
-            return
-
-        def take(scores: TileScores) -> None:
-            session.scores = scores
-            self._show_hits(scores, scores.best(HITS))
-
-        load = self._loader(embeddings.key.encoder)
-        job = text_job(slide, grid, embeddings, text, load, session.project)
-        self._start("search", job, f"Searching for “{text}”", take)
+        embeddings = self._session.embeddings
+        if embeddings is not None:
+            self.searching.text(text, self._loader(embeddings.key.encoder))
 
     def show_scores(self, scores: TileScores) -> None:
         """Show the best tiles of a heatmap."""
@@ -182,30 +126,19 @@ class ExplorePanel(QWidget):
         self._show_hits(scores, scores.best(HITS))
         self.hits.setText("Tiles that counted most; 1 is what a tile counts in the mean:")
 
-    def clear_scores(self) -> None:
-        """Take the heatmap and the gallery away."""
-        self._runner.cancel("search")
-        self._session.scores = None
-
-    def _start(self, slot: str, job: Job[T], title: str, take: Callable[[T], None]) -> None:
-        """Run a job on the embeddings; its result counts if they are the same by then."""
-        embeddings = self._session.embeddings
-
-        def done(found: T) -> None:
-            if embeddings is self._session.embeddings:
-                take(found)
-
-        self._runner.start(job, title, done, slot=slot)
+    def _on_found(self, scores: TileScores, chosen: NDArray[np.int64]) -> None:
+        self._show_hits(scores, scores.best(HITS, chosen))
 
     def _show_hits(self, scores: TileScores, best: NDArray[np.int64]) -> None:
         order = np.argsort(scores.tiles, kind="stable")
         rows = order[np.searchsorted(scores.tiles[order], best)]
-        self.gallery.show_tiles(best, [f"{value:.2f}" for value in scores.values[rows]])
+        captions = [f"{value:.2f}" for value in scores.values[rows]]
+        if (best.tolist(), captions) != self.gallery.shown():  # while tiles come, it often stays
+            self.gallery.show_tiles(best, captions)
         self.hits.setText(f"Most {scores.text}, with their cosine similarity:")
 
     def _on_embeddings(self) -> None:
-        for slot in SLOTS:
-            self._runner.cancel(slot)
+        self._runner.cancel(CLUSTERS)
         self._on_coordinates()
         self._on_scores()
         self._on_selection()
@@ -216,8 +149,10 @@ class ExplorePanel(QWidget):
             widget.setEnabled(there)
 
     def _on_coordinates(self) -> None:
-        found = self._session.coordinates
+        found, embedded = self._session.coordinates, self._session.embedded
         text = "" if found is None else found.note or f"{found.method} of {len(found):,} tiles"
+        if found is not None and len(found) < embedded:
+            text = f"{found.method} of {len(found):,} of {embedded:,} tiles"
         self.map_state.setText(text)
 
     def _on_scores(self) -> None:
@@ -242,6 +177,7 @@ class ExplorePanel(QWidget):
         follow(
             self,
             (events.embeddings, self._on_embeddings),
+            (events.embedded, self._on_coordinates),
             (events.coordinates, self._on_coordinates),
             (events.scores, self._on_scores),
             (events.selection, self._on_selection),
@@ -249,11 +185,12 @@ class ExplorePanel(QWidget):
         self.gallery.jump.connect(self.jump)
         self.lasso_button.clicked.connect(self.lasso_requested)
         self.clear_button.clicked.connect(self._clear_selection)
-        self.map_button.clicked.connect(self.make_map)
+        self.map_button.clicked.connect(self.maps.make)
         self.cluster_button.clicked.connect(self.find_clusters)
         self.similar_button.clicked.connect(self.find_similar)
-        self.forget_button.clicked.connect(self.clear_scores)
+        self.forget_button.clicked.connect(self.searching.forget)
         self.text.asked.connect(self.find_text)
+        self.searching.found.connect(self._on_found)
         self.zero_shot.found.connect(self.show_scores)
         self.attention.found.connect(self.show_attention)
 

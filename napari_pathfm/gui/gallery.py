@@ -80,6 +80,10 @@ class Gallery(QListWidget):
         """Return the numbers of the tiles that are shown, in their order."""
         return [item.data(Qt.ItemDataRole.UserRole) for item in self._items()]
 
+    def shown(self) -> tuple[list[int], list[str]]:
+        """Return the numbers of the tiles and their captions, in their order."""
+        return self.tiles(), [item.text() for item in self._items()]
+
     def _items(self) -> list[QListWidgetItem]:
         rows = (self.item(row) for row in range(self.count()))
         return [item for item in rows if item is not None]

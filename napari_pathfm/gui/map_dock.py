@@ -63,12 +63,13 @@ class MapDock(QWidget):
             self._shown = None
             self.view.set_marks(None)
             return
-        fresh, self._shown = found is not self._shown, found
+        before, self._shown = self._shown, found
+        fresh = found is not before
         if fresh:
             # Drawn in a random order: no part of the slide always lies on top.
             self._order = np.random.default_rng(0).permutation(len(found))
         self._draw(found)
-        if fresh:
+        if fresh and not (self.view.moved and _grown(found, before)):
             self.view.fit()
 
     def _why_empty(self) -> str:
@@ -100,7 +101,8 @@ class MapDock(QWidget):
         if by == "Cluster":
             if session.clusters is None or session.embeddings is None:
                 return unknown(tiles, "No clusters yet: find them in the step Explore.")
-            return by_cluster(tiles, session.embeddings.tiles, session.clusters)
+            clustered = session.embeddings.tiles[: len(session.clusters)]
+            return by_cluster(tiles, clustered, session.clusters)
         if by == "Score":
             if session.scores is None:
                 return unknown(tiles, "No scores yet: find similar tiles in the step Explore.")
@@ -209,6 +211,13 @@ class MapDock(QWidget):
         column.addWidget(self._stack, 1)
         column.addWidget(self.legend)
         column.addWidget(self.status)
+
+
+def _grown(found: MapCoordinates, before: MapCoordinates | None) -> bool:
+    """Whether a map is an earlier one with more tiles, so that its view may stay."""
+    if before is None or found.method != before.method:
+        return False
+    return np.array_equal(found.tiles[: len(before)], before.tiles)
 
 
 def _dim(colors: NDArray[np.uint32]) -> NDArray[np.uint32]:

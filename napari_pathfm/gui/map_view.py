@@ -70,6 +70,8 @@ class MapView(pg.GraphicsView):
     ----------
     lasso : bool
         Whether a drag with the left button draws a lasso; other buttons always move the view.
+    moved : bool
+        Whether the user has moved the view since all points were shown.
     """
 
     lassoed = Signal(object, object)
@@ -78,7 +80,7 @@ class MapView(pg.GraphicsView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
-        self.lasso = True
+        self.lasso, self.moved = True, False
         self.setMinimumSize(160, 160)
         self.setAccessibleName("Map of the tiles")
         self.cloud = PointCloud()
@@ -86,6 +88,7 @@ class MapView(pg.GraphicsView):
         self.box.disableAutoRange()
         self.box.addItem(self.cloud, ignoreBounds=True)
         self.setCentralItem(self.box)
+        self.box.sigRangeChangedManually.connect(self._on_wheel)
         self._line = QGraphicsPathItem()
         pen = QPen(QColor(LASSO_COLOR), 1.5)
         pen.setCosmetic(True)
@@ -101,6 +104,7 @@ class MapView(pg.GraphicsView):
 
     def fit(self) -> None:
         """Show all points."""
+        self.moved = False
         marks = self.cloud.marks
         if marks is None or not len(marks.x):
             return
@@ -155,6 +159,7 @@ class MapView(pg.GraphicsView):
             self._line.setPath(path)
         else:
             self.box.translateBy(x=before.x() - here.x(), y=before.y() - here.y())
+            self.moved = True
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if event.button() != self._button:
@@ -167,6 +172,9 @@ class MapView(pg.GraphicsView):
         elif draws and len(self._corners) > 2:
             corners = np.array([(corner.x(), corner.y()) for corner in self._corners])
             self.lassoed.emit(corners, event.modifiers())
+
+    def _on_wheel(self) -> None:
+        self.moved = True
 
     def _draws(self) -> bool:
         return self.lasso and self._button == Qt.MouseButton.LeftButton

@@ -8,7 +8,8 @@ from napari.layers import Image, Layer, Vectors
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
-from ..analysis.heatmap import heatmap
+from ..analysis.heatmap import Heatmap, heatmap
+from ..core.slide import Slide
 from ..core.tiles import TileGrid
 from ..session import Session
 from .layers import OVERLAY, slide_transform
@@ -140,28 +141,40 @@ class Overlays(QObject):
         self._keep_active(active)
 
     def _on_scores(self) -> None:
-        session = self._session
-        shown = self._find("similarity")
+        session, shown = self._session, self._find("similarity")
+        if session.scores is None or session.grid is None or session.slide is None:
+            if shown is not None:
+                self._viewer.layers.remove(shown)
+            return
+        drawn = heatmap(session.grid, session.scores)
+        low, high = np.nanpercentile(session.scores.values, (2, 100))
+        limits = float(low), float(max(high, low + 1e-3))
+        if isinstance(shown, Image) and shown.data.shape == drawn.image.shape:
+            # Made anew, it would take longer; and while tiles come, it stays as the user has it.
+            shown.data, shown.contrast_limits = drawn.image, limits
+            shown.visible |= shown.metadata["text"] != session.scores.text
+            shown.metadata["text"] = session.scores.text
+            return
         if shown is not None:
             self._viewer.layers.remove(shown)
-        if session.scores is None or session.grid is None or session.slide is None:
-            return
-        active = self._viewer.layers.selection.active
-        drawn = heatmap(session.grid, session.scores)
-        transform = slide_transform(session.slide, drawn.downsample)
-        offset = np.array(drawn.origin) * (session.slide.mpp or 1.0)
+        self._add_heatmap(drawn, limits, session.slide, session.scores.text)
+
+    def _add_heatmap(
+        self, drawn: Heatmap, limits: tuple[float, float], slide: Slide, text: str
+    ) -> None:
+        transform = slide_transform(slide, drawn.downsample)
+        offset = np.array(drawn.origin) * (slide.mpp or 1.0)
         transform["translate"] = tuple(np.array(transform["translate"]) + offset)
-        image = drawn.image
-        low, high = np.nanpercentile(image, (2, 100))
+        active = self._viewer.layers.selection.active
         layer = Image(
-            image,
+            drawn.image,
             name="similarity",
             colormap="inferno",
-            contrast_limits=(float(low), float(max(high, low + 1e-3))),
+            contrast_limits=limits,
             opacity=0.6,
             blending="translucent",
             interpolation2d="nearest",
-            metadata={**OVERLAY, "text": session.scores.text},
+            metadata={**OVERLAY, "text": text},
             **transform,
         )
         self._viewer.add_layer(layer)

@@ -114,7 +114,7 @@ class ZeroShotBox(QWidget):
             return
 
         def take(answer: ZeroShot) -> None:
-            if embeddings is self._session.embeddings:
+            if self._session.still(embeddings):
                 self._take(answer)
 
         load = self._loader(embeddings.key.encoder)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from napari_pathfm.analysis.map import FEW, _exact_neighbors, cluster, pca_map, umap_map
+from napari_pathfm.analysis.map import (
+    FEW,
+    MapCoordinates,
+    _exact_neighbors,
+    cluster,
+    pca_map,
+    umap_map,
+)
 from napari_pathfm.core.embeddings import Embeddings, FeatureKey
 from napari_pathfm.core.jobs import Progress, run
 
@@ -44,10 +51,27 @@ def test_pca_agrees_with_a_full_decomposition() -> None:
     assert (made.tiles == embeddings.tiles).all()
 
 
-def test_pca_of_a_sample_shows_the_same_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pca_of_a_sample_shows_the_same_groups() -> None:
     embeddings, group = groups(2000, k=3)
-    monkeypatch.setattr("napari_pathfm.analysis.map._SAMPLE", 200)
-    assert spread(pca_map(embeddings).xy, group) < 0.5
+    assert spread(pca_map(embeddings, sample=200).xy, group) < 0.5
+
+
+@pytest.mark.parametrize("change", [np.diag([-1, 1]), np.array([[0, 1], [1, 0]])])
+def test_a_map_that_grows_is_neither_mirrored_nor_turned(change: np.ndarray) -> None:
+    embeddings, _ = groups(400, k=3)
+    few = Embeddings(KEY, "grid", embeddings.tiles[:60], embeddings.vectors[:60])
+    first = pca_map(few)
+    seen = MapCoordinates(first.tiles, (first.xy @ change).astype(np.float32), "PCA")
+    grown = pca_map(embeddings, like=seen)
+    assert len(grown) == 400
+    cosine = (grown.xy[:60] * seen.xy).sum(1)
+    assert (cosine > 0).mean() > 0.95
+    alone = pca_map(embeddings).xy
+    np.testing.assert_allclose(
+        np.linalg.norm(grown.xy - grown.xy[0], axis=1),
+        np.linalg.norm(alone - alone[0], axis=1),
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathfm.analysis import embed as embedding
+from napari_pathfm.analysis.search import search
 from napari_pathfm.core.embeddings import FeatureKey
+from napari_pathfm.gui.commands import open_map
 from napari_pathfm.gui.embedding import SLOT
 from napari_pathfm.models import catalog
 from napari_pathfm.models.base import DeviceLost
@@ -102,6 +104,49 @@ def test_what_is_looked_at_comes_first_and_panning_changes_that(tiled: Window, l
     assert away(middle)[seen + 4 : seen + 8].max() < 4
     place.runner.cancel(SLOT)
     tiled.rest()
+
+
+def test_map_and_heatmap_grow_with_the_embeddings(tiled: Window, load: Load) -> None:
+    load(SlowEncoder(pause=0.03))
+    session, explore, count = tiled.session, tiled.dock.explore, len(tiled.session.grid)
+    shown_map = open_map(tiled.viewer)
+    assert explore.blocked()
+    grow(tiled, 4)
+    assert not explore.blocked()
+    asked = session.embeddings.tiles[:1]
+    session.select(asked)
+    explore.similar_button.click()
+    tiled.driver.wait(lambda: session.scores is not None, "the heatmap", 30)
+    layer = tiled.viewer.layers["similarity"]
+    layer.opacity = 0.3
+    few = np.isfinite(layer.data).sum()
+    tiled.driver.wait(lambda: session.coordinates is not None, "the map", 30)
+    first, before = session.coordinates, len(session.scores)
+    assert 50 <= len(first) < count
+    assert "PCA of" in explore.map_state.text()
+    tiled.driver.idle(0.1)
+    shown_map.view.box.scaleBy((0.5, 0.5))
+    shown_map.view.moved = True
+    seen = shown_map.view.box.viewRange()
+    tiled.driver.wait(lambda: len(session.coordinates) > len(first), "a larger map", 30)
+    tiled.driver.wait(lambda: len(session.scores) > before, "more scores", 30)
+    assert tiled.place.embedding.busy
+    tiled.embedded()
+    tiled.rest()
+    tiled.driver.idle(0.1)
+    assert len(session.coordinates) == len(session.scores) == session.embedded == count
+    np.testing.assert_array_equal(session.selection.tiles, asked)
+    again = session.coordinates.xy[: len(first)]
+    assert ((again * first.xy).sum(1) > 0).mean() > 0.9  # neither mirrored nor turned
+    assert tiled.viewer.layers["similarity"] is layer
+    assert layer.opacity == 0.3
+    assert np.isfinite(layer.data).sum() == count > few
+    assert shown_map.view.box.viewRange() == seen
+    np.testing.assert_allclose(
+        session.scores.values, search(session.embeddings, asked).values, atol=1e-6
+    )
+    explore.searching.forget()
+    assert "similarity" not in tiled.viewer.layers
 
 
 def test_a_window_says_from_the_store(tiled: Window, load: Load) -> None:

@@ -62,7 +62,7 @@ def test_the_map_is_a_pca_at_once_and_then_a_umap(qtbot: Any, runner: Runner, wa
 def test_a_map_of_another_slide_is_dropped(qtbot: Any, runner: Runner, wait: Wait) -> None:
     session, _ = explored()
     panel = panel_of(qtbot, session, runner)
-    panel.make_map()
+    panel.maps.make()
     session.set_embeddings(None)
     wait(lambda: not runner.running)
     assert session.coordinates is None
