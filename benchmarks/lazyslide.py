@@ -74,10 +74,14 @@ class LazySlide:
         )
         self.version = str(self._answer()["version"])
 
-    def embed(self, mixed: bool) -> float:
-        """Embed all tiles, in its mixed precision or in float32: seconds of one pass."""
+    def embed(self, precision: str, tiles: int = 0) -> float:
+        """Embed the first or all tiles in "float32", or mixed with another type: seconds."""
         assert self._process.stdin is not None
-        print(json.dumps({"mixed": mixed}), file=self._process.stdin, flush=True)
+        print(
+            json.dumps({"precision": precision, "tiles": tiles}),
+            file=self._process.stdin,
+            flush=True,
+        )
         return float(self._answer()["seconds"])
 
     def close(self) -> None:

@@ -22,12 +22,12 @@ def main(job: dict) -> None:
     import wsidata
     from safetensors.torch import load_file
     from torchvision.transforms import v2
-    from wsidata.io import add_tiles
+    from wsidata.io import add_tiles, subset_tiles
 
     slide = wsidata.open_wsi(job["slide"], store=None)
     xy, side = np.load(job["xy"]), job["side"]
     spec = wsidata.TileSpec(side, side, side, side, mpp=job["mpp"])
-    add_tiles(slide, "tiles", xy, spec, np.zeros(len(xy), int))
+    add_tiles(slide, "all", xy, spec, np.zeros(len(xy), int))
     network = timm.create_model(job["arch"], num_classes=0, global_pool=job["pool"]).eval()
     missing, _ = network.load_state_dict(load_file(job["state"]), strict=False)
     if missing:
@@ -39,7 +39,9 @@ def main(job: dict) -> None:
     def model(images: torch.Tensor) -> torch.Tensor:
         return network(images).float()  # its results go to numpy, which has no bfloat16
 
-    def embed(mixed: bool) -> float:
+    def embed(precision: str, tiles: int) -> float:
+        count = tiles or len(xy)
+        subset_tiles(slide, "all", range(count), "tiles")
         start = time.perf_counter()
         found = lazyslide.tl.feature_extraction(
             slide,
@@ -47,19 +49,19 @@ def main(job: dict) -> None:
             model_name="network",
             transform=transform,
             device="cpu",
-            amp=mixed,
-            autocast_dtype=torch.bfloat16,
+            amp=precision != "float32",
+            autocast_dtype=getattr(torch, precision),
             pbar=False,
             return_features=True,
         )
         seconds = time.perf_counter() - start
-        if found.shape[0] != len(xy):
-            sys.exit(f"{found.shape[0]} vectors of {len(xy)} tiles")
+        if len(found) != count:
+            sys.exit(f"{len(found)} vectors of {count} tiles")
         return seconds
 
     answer(version=importlib.metadata.version("lazyslide"))
     for line in sys.stdin:
-        answer(seconds=embed(json.loads(line)["mixed"]))
+        answer(seconds=embed(**json.loads(line)))
 
 
 if __name__ == "__main__":
