@@ -1,8 +1,8 @@
 """The verbs as commands: ``pathfm info|tissue|tiles|embed|search|classify|import|export``, ...
 
 Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
-stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights,
-5 project or disk, 130 stopped with Ctrl+C.
+stderr. Exit codes: 0 done, 1 failed (be it one slide of many), 2 wrong usage, 3 bad input or slide,
+4 model or weights, 5 project or disk, 130 stopped with Ctrl+C.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 HELP = """Explore, segment and export whole-slide images with pathology foundation models.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad input or slide, 4 model or weights, 5 project or
-disk, 130 stopped with Ctrl+C (what is stored is kept; run again to go on). For research use only.
+Exit codes: 0 done, 1 failed (be it one slide of many), 2 wrong usage, 3 bad input or slide, 4 model
+or weights, 5 project or disk, 130 stopped with Ctrl+C (what is stored is kept; run again to go on).
+For research use only.
 """
 
 app = typer.Typer(

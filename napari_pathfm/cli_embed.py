@@ -1,30 +1,39 @@
-"""The command ``pathfm embed``."""
+"""The command ``pathfm embed``, for one slide or many."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_options import Json, Mpp, ProjectFolder, SlideFile, Weights, default_project
+from .cli_cohort import facts, showing, summary
+from .cli_options import Json, Mpp, ProjectFolder, SlideFiles, Weights, default_project
 from .cli_stain import Stain, StainReference, reference
 from .cli_tiles import MaxBlur, MaxPen, MinTissue, limits
 from .core.jobs import run
-from .terminal import answer, command, licence, reporting, say
+from .terminal import Exit, answer, command, licence, reporting
 
 if TYPE_CHECKING:
+    from .analysis.cohort import SlideState
     from .analysis.embed_slide import EmbeddedSlide, EmbedTask
     from .api import Report
 
 Device = Annotated[
     str | None, typer.Option(help="“cpu”, “cuda:0”, “mps”; the best there is if absent.")
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Slides at the same time, in processes; one for each CUDA card."),
+]
 
 
 @command
 def embed(
-    slide: SlideFile,
+    slides: SlideFiles,
     encoder: Annotated[
         str, typer.Option(help="Encoder; see “pathfm models”.")
     ] = "efficientnet-lite0",
@@ -43,18 +52,25 @@ def embed(
     stain_reference: StainReference = None,
     weights: Weights = None,
     device: Device = None,
+    jobs: Jobs = None,
     as_json: Json = False,
 ) -> None:
-    """Embed the tissue tiles of a slide; a run that was stopped goes on from there."""
+    """Embed the tissue tiles of a slide, or of all slides in a folder, into a project.
+
+    A run that was stopped goes on from there. Slides that cannot be read are passed over with the
+    reason; the exit code is 1 then.
+    """
     from .analysis.embed_slide import EmbedTask, open_task
     from .models.catalog import encoders, refuse_other_kinds
 
+    files, several = _files(slides)
     task = EmbedTask(
-        str(slide),
-        project or default_project(slide),
+        str(files[0]),
+        project or _default_project(slides),
         encoder,
         weights,
-        mpp,
+        None if several else mpp,
+        mpp_if_unknown=mpp,
         tile_mpp=tile_mpp,
         tile_px=tile_px,
         limits=limits(min_tissue, max_blur, max_pen),
@@ -63,23 +79,34 @@ def embed(
     refuse_other_kinds(encoders(), encoder)
     licence(encoder)
     with reporting("Embedding") as report:
-        open_task(task).close()  # what is wrong with it is told before weights are downloaded
+        if not several:
+            open_task(task).close()  # what is wrong with it is told before weights are downloaded
         task = replace(task, stain=reference(stain, stain_reference, report))
-        made = _embed_one(task, report)
-    for remark in made.remarks:
-        say(remark)
-    facts = {
-        "slide": made.slide.id,
-        "project": str(task.project),
-        "encoder": encoder,
-        "grid": made.grid_hash,
-        "tiles": made.tiles,
-        "computed": made.computed,
-        "dim": made.dim,
-        "precision": made.key.precision,
-        "stain": made.key.stain or None,
-    }
-    answer(facts, f"{_done(made)} with {encoder}, kept in {task.project}", as_json)
+        if not several:
+            made = _embed_one(task, report)
+    if several:
+        _embed_several([replace(task, slide=str(file)) for file in files], jobs, as_json)
+    else:
+        _answer_one(task, made, as_json)
+
+
+def _files(given: Sequence[Path]) -> tuple[list[Path], bool]:
+    """Return the slides, and whether they are a cohort."""
+    from .io.backends.ome_zarr import SUFFIX
+    from .io.backends.remote import RemotePath
+    from .io.find_slides import find_slides
+
+    def is_folder(path: Path) -> bool:
+        return not isinstance(path, RemotePath) and path.is_dir() and path.suffix.lower() != SUFFIX
+
+    found = [file for path in given for file in (find_slides(path) if is_folder(path) else [path])]
+    return list(dict.fromkeys(found)), len(found) > 1 or is_folder(given[0])
+
+
+def _default_project(given: Sequence[Path]) -> Path:
+    if len(given) > 1:
+        raise ValueError("Say where the embeddings of several slides are to be kept: add --project")
+    return default_project(given[0])
 
 
 def _embed_one(task: EmbedTask, report: Report) -> EmbeddedSlide:
@@ -91,9 +118,56 @@ def _embed_one(task: EmbedTask, report: Report) -> EmbeddedSlide:
         return run(embed_slide(task, encoder, project), report)
 
 
-def _done(made: EmbeddedSlide) -> str:
-    if made.from_store:
-        return f"{made.tiles} tiles from the store: they were embedded before"
-    kept = made.tiles - made.computed
-    more = f" ({kept} of them from the store)" if kept else ""
-    return f"{made.tiles} tiles embedded{more}"
+def _answer_one(task: EmbedTask, made: EmbeddedSlide, as_json: bool) -> None:
+    known = {
+        "slide": made.slide.id,
+        "project": str(task.project),
+        "encoder": task.encoder,
+        "grid": made.grid_hash,
+        "tiles": made.tiles,
+        "computed": made.computed,
+        "dim": made.dim,
+        "precision": made.key.precision,
+        "stain": made.key.stain or None,
+    }
+    answer(known, f"{made.text}; by {task.encoder}, kept in {task.project}", as_json)
+
+
+def _embed_several(tasks: Sequence[EmbedTask], jobs: int | None, as_json: bool) -> None:
+    start, first = time.monotonic(), tasks[0]
+    states = _run(tasks, jobs)
+    seconds = time.monotonic() - start
+    known = {
+        "project": str(first.project),
+        "encoder": first.encoder,
+        "seconds": round(seconds, 3),
+        **facts(states),
+    }
+    text = f"{summary(states, seconds)}\nkept in {first.project}"
+    answer(known, text, as_json)
+    if known["failed"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _run(tasks: Sequence[EmbedTask], jobs: int | None) -> Sequence[SlideState]:
+    from .analysis.cohort import embed_cohort
+    from .analysis.cohort_processes import embed_in_processes
+    from .analysis.embed_slide import load_encoder
+    from .io.project import open_or_read
+    from .models.device import cuda_devices
+    from .models.fetch import fetch
+
+    first = tasks[0]
+    devices = [] if first.device else cuda_devices()
+    jobs = min(len(tasks), jobs or max(1, len(devices)))
+    with open_or_read(first.project) as project:
+        if jobs == 1:
+            with reporting("Loading") as report:
+                encoder = run(load_encoder(first), report)
+            with showing(len(tasks)) as show:
+                return run(embed_cohort(tasks, encoder, project, show))
+        with reporting("Loading") as report:
+            file = run(fetch(first.encoder, first.weights, project.models), report)
+        tasks = [replace(task, weights=file) for task in tasks]
+        with showing(len(tasks)) as show:
+            return run(embed_in_processes(tasks, project, jobs, devices, show))

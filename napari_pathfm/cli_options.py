@@ -20,6 +20,14 @@ SlideFile = Annotated[
         metavar="SLIDE", help="Whole-slide image: a file, or its https:// address.", parser=_place
     ),
 ]
+SlideFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SLIDE...",
+        help="Whole-slide images, or a folder of them: files, or https:// addresses.",
+        parser=_place,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Mpp = Annotated[
     float | None,

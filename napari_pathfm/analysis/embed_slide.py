@@ -22,7 +22,7 @@ from ..models.base import Encoder, EncoderSpec
 from ..models.catalog import DEFAULT_ENCODER, get_encoder
 from ..models.fetch import fetch
 from .embed import embed
-from .from_store import look_in_project
+from .from_store import FromStore, look_in_project
 from .quality import quality_of
 from .stain_normalise import Reference, normalise_for
 from .tissue import TissueMask, find_tissue
@@ -138,6 +138,12 @@ class EmbeddedSlide:
     def from_store(self) -> bool:
         """Whether nothing had to be computed."""
         return not self.computed
+
+    @property
+    def text(self) -> str:
+        """Say how many tiles are embedded, how many of them before, and all else."""
+        kept = FromStore(self.tiles - self.computed, self.tiles)
+        return "; ".join((kept.after(self.tiles), *self.remarks))
 
 
 def load_encoder(task: EmbedTask) -> Job[Encoder]:

@@ -10,11 +10,21 @@ MAX_READERS = 8
 """More decoding threads than this only wait for each other."""
 
 
+_sharing = 1
+
+
+def share_cores(processes: int) -> None:
+    """Use only this process's part of the cores; before the first thread that decodes starts."""
+    global _sharing
+    _sharing = processes
+
+
 def cores() -> int:
     """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    there = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, there // _sharing)
 
 
 def reader_threads() -> int:

@@ -115,6 +115,9 @@ class TileSpec:
             raise ValueError(f"overlap must be at least 0 and less than 1, not {self.overlap}")
         if not 0 <= self.min_tissue <= 1:
             raise ValueError(f"min_tissue must lie between 0 and 1, not {self.min_tissue}")
+        for name in ("mpp", "overlap", "min_tissue"):
+            if isinstance(value := getattr(self, name), int):  # 1 and 1.0 are the same grid
+                object.__setattr__(self, name, float(value))
 
     def downsample(self, slide_mpp: float | None) -> float:
         """Level-0 pixels per tile pixel on a slide of `slide_mpp`.

@@ -22,6 +22,13 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def cuda_devices() -> list[str]:
+    """Names of all CUDA cards: ``"cuda:0"``, ..."""
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 @dataclass(frozen=True, eq=False)
 class Uploaded:
     """Tiles on their way to a card, in a stream of their own, while its network works.

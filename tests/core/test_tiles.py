@@ -282,3 +282,9 @@ def test_two_per_cent_keep_the_name_of_the_mpp() -> None:
 def test_tiles_without_a_size_are_refused(side: float, tile_px: int) -> None:
     with pytest.raises(ValueError, match="a tile has a side"):
         given_grid("slide", LEVELS, 0.5, np.zeros((1, 2), int), side, tile_px)
+
+
+def test_whole_numbers_make_the_same_grid() -> None:
+    level = [Level((256, 256), 1.0, (64, 64))]
+    one, other = TileSpec(16, 1, 0, 0), TileSpec(16, 1.0, 0.0, 0.0)
+    assert make_grid("s", level, 0.5, one).hash == make_grid("s", level, 0.5, other).hash

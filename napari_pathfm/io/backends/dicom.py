@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ class DicomBackend:
         slide, self._slide = self._slide, None
         if slide is not None:
             slide.close()
+
+
+def one_a_series(paths: Iterable[Path]) -> list[Path]:
+    """Return of each series the first of its files; those that are no DICOM slides stay."""
+    first: dict[tuple[Path, str], Path] = {}
+    for path in paths:
+        series, _ = _facts(path)
+        first.setdefault((path.parent, series or path.name), path)
+    return list(first.values())
 
 
 def _series(path: Path) -> list[Path]:
