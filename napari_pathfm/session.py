@@ -57,6 +57,8 @@ class Session:
         Of that slide; each is cleared when one before it changes.
     embedded : int
         Tiles that have a vector; it grows while a slide is being embedded.
+    left_out : TileGrid or None
+        Tiles that are not in `grid`, or will not be, since they are not good enough.
     clusters : ndarray or None
         ``(M,)`` int32, a cluster for each of the first M rows of `embeddings`.
     scores : TileScores or None
@@ -76,6 +78,7 @@ class Session:
     slide: SlideReader | None = None
     tissue: TissueMask | None = None
     grid: TileGrid | None = None
+    left_out: TileGrid | None = None
     embeddings: Embeddings | None = None
     embedded: int = 0
     coordinates: MapCoordinates | None = None
@@ -111,6 +114,7 @@ class Session:
         """Replace the tile grid; embeddings and all that follows are cleared."""
         self.set_embeddings(None)
         self.selection = Selection()
+        self.left_out = None
         self.labels = None if grid is None else np.zeros(len(grid), np.uint8)
         self.grid = grid
 

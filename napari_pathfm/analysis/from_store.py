@@ -60,6 +60,7 @@ def look_in_store(
     encoder: str,
     key: FeatureKey | None = None,
     weights: str = "",
+    stain: str | None = None,
 ) -> FromStore:
     """Look what a slide's store has of a grid.
 
@@ -75,6 +76,9 @@ def look_in_store(
         any by an encoder of that name count.
     weights : str
         Hash of its weights, if only that is known.
+    stain : str, optional
+        Stain normalisation before the encoder, as in a key; empty for none. That of `key`, or
+        any, if absent.
 
     Raises
     ------
@@ -83,6 +87,8 @@ def look_in_store(
     """
     found = _embedded(store, encoder)
     keys = [key or replace(each.key, weights=weights or each.key.weights) for each in found]
+    if stain is not None:
+        keys = [each.normalised(stain) for each in keys]
     differences = [
         " and ".join(_differences(each, grid, now)) for each, now in zip(found, keys, strict=True)
     ]
@@ -99,6 +105,7 @@ def look_in_project(
     encoder: str,
     key: FeatureKey | None = None,
     weights: str = "",
+    stain: str | None = None,
 ) -> FromStore:
     """Look what a project has of a grid, also of what was at the place of its slide before.
 
@@ -108,10 +115,11 @@ def look_in_project(
     path : Path
         Of the slide. If there is nothing of it, but of another slide that was there, the file has
         another content now.
-    grid, encoder, key, weights
+    grid, encoder, key, weights, stain
         As of :func:`look_in_store`.
     """
-    found = look_in_store(project.slide_store(grid.slide_id), grid, encoder, key, weights)
+    store = project.slide_store(grid.slide_id)
+    found = look_in_store(store, grid, encoder, key, weights, stain)
     if found.count:
         return found
     gone = [row for row in project.slides() if row.path == path and row.id != grid.slide_id]

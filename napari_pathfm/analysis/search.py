@@ -25,11 +25,14 @@ class TileScores:
         ``(M,)`` float32; for a search the cosine similarity, -1 to 1.
     text : str
         What the numbers say, for people ("similar to tile 12").
+    name : str
+        Of the heatmap in the window.
     """
 
     tiles: NDArray[np.int64]
     values: NDArray[np.float32]
     text: str
+    name: str = "similarity"
 
     def __len__(self) -> int:
         return len(self.tiles)

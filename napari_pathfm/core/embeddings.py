@@ -43,8 +43,9 @@ class FeatureKey:
         return self.preprocessing.partition(STAIN)[2]
 
     def normalised(self, stain: str) -> FeatureKey:
-        """Return the key of the same vectors for tiles whose stains were normalised."""
-        return replace(self, preprocessing=f"{self.preprocessing}{STAIN}{stain}")
+        """Return the key of such vectors of tiles of another :attr:`stain`; empty: as scanned."""
+        encoder = self.preprocessing.partition(STAIN)[0]
+        return replace(self, preprocessing=encoder + (STAIN + stain if stain else ""))
 
     @property
     def hash(self) -> str:

@@ -13,6 +13,7 @@ from .embedding import SLOT, Embedding
 from .follow import follow
 from .model_chooser import ModelChooser
 from .runner import Runner
+from .stain_box import StainBox
 from .store_label import StoreLabel
 
 
@@ -39,6 +40,7 @@ class EmbedPanel(QWidget):
         self._embedding = embedding or Embedding(session, runner, parent=self)
         self.model = ModelChooser("encoder", session, runner, SLOT)
         self.encoder, self.question = self.model.picker, self.model.question
+        self.stain = StainBox()
         self.device = DeviceQuestion()
         self.embed_button = QPushButton("Embed tiles")
         self.cancel_button = QPushButton("Cancel")
@@ -77,7 +79,7 @@ class EmbedPanel(QWidget):
         self.device.hide()
         self.stored.clear()
         self.state.clear()
-        self._embedding.start(self.model.name, self.model.file)
+        self._embedding.start(self.model.name, self.model.file, self.stain.value())
         self._show_busy()
 
     def _go_on(self, device: str | None) -> None:
@@ -95,7 +97,8 @@ class EmbedPanel(QWidget):
             return
         name, file = self.model.name, self.model.file
         known = self._embedding.encoders.known(name, file)
-        self.stored.look(name, None if known is None else known.key, file)
+        key, reference = None if known is None else known.key, self.stain.value()
+        self.stored.look(name, key, file, "" if reference is None else reference.name)
 
     def _on_ended(self, stopped: bool) -> None:
         self._show_busy()
@@ -109,6 +112,7 @@ class EmbedPanel(QWidget):
 
     def _connect(self) -> None:
         self.model.changed.connect(self._look_in_store)
+        self.stain.currentIndexChanged.connect(self._look_in_store)
         self.embed_button.clicked.connect(self.embed)
         self.cancel_button.clicked.connect(self._embedding.cancel)
         self.device.answered.connect(self._go_on)
@@ -126,6 +130,7 @@ class EmbedPanel(QWidget):
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         column.addWidget(self.model)
+        column.addWidget(self.stain)
         column.addWidget(self.stored)
         row = QHBoxLayout()
         row.addWidget(self.embed_button)

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Qt, Signal
 
 from ..analysis.embed import TileSource, embed
 from ..analysis.from_store import FromStore, look_in_store
+from ..analysis.stain_normalise import Reference, normalise_for
 from ..analysis.tile_order import TileOrder
 from ..core import inference
 from ..core.embeddings import Embeddings
@@ -56,11 +57,15 @@ def embed_job(
     weights: Job[Path | None],
     order: TileOrder,
     heard: Heard,
+    reference: Reference | None = None,
 ) -> Job[Embeddings]:
-    """Load an encoder and embed a grid with it, into the project's store if that is writable."""
+    """Load an encoder and embed a grid with it, into the project's store if that is writable.
+
+    Stains are normalised to a `reference` if there is one.
+    """
     file = yield from weights
     yield Progress(0, 0, "Loading the encoder")
-    encoder = load(file)
+    tiles, encoder = yield from normalise_for(slide, grid, load(file), reference)
     store = None
     if project is not None and not project.read_only:
         path = project.slide_store(grid.slide_id)
@@ -68,7 +73,7 @@ def embed_job(
         store = FeatureStore(path, encoder.key, grid)
     queue = inference.queue(encoder.device)
     try:
-        return (yield from embed(slide, grid, encoder, store, queue, order, heard.grown))
+        return (yield from embed(tiles, grid, encoder, store, queue, order, heard.grown))
     except (GeneratorExit, ModelError):
         if store is not None:
             heard.grown(store.read())
@@ -126,8 +131,11 @@ class Embedding(QObject):
         """Whether tiles are being embedded."""
         return self._runner.busy(SLOT)
 
-    def start(self, name: str, weights: Path | None) -> None:
-        """Embed the grid with an encoder; what the project already has is not computed again."""
+    def start(self, name: str, weights: Path | None, reference: Reference | None = None) -> None:
+        """Embed the grid with an encoder; what the project already has is not computed again.
+
+        Stains are normalised to a `reference` if there is one.
+        """
         slide, grid = self._session.slide, self._session.grid
         if slide is None or grid is None:
             return
@@ -135,10 +143,8 @@ class Embedding(QObject):
         run = self._run = object()  # what an earlier one still tells is of no interest
         heard = Heard(partial(self._grown.emit, run), partial(self._stored.emit, run))
         load = partial(self.encoders.load, name, weights)
-        order = self._order(slide, grid)
-        job = embed_job(
-            slide, grid, self._session.project, load, fetch(name, weights), order, heard
-        )
+        order, project, file = self._order(slide, grid), self._session.project, fetch(name, weights)
+        job = embed_job(slide, grid, project, load, file, order, heard, reference)
         self._runner.start(job, "Embedding", self._take, slot=SLOT, failed=self._on_failed)
 
     def cancel(self) -> None:
@@ -164,7 +170,8 @@ class Embedding(QObject):
     def summary(self, embeddings: Embeddings) -> str:
         """Say how many embeddings there are and where they come from."""
         key, found = embeddings.key, self._found
-        text = f"{found.after(len(embeddings))} ({key.encoder}, {key.precision})"
+        stain = f", stain {key.stain}" if key.stain else ""
+        text = f"{found.after(len(embeddings))} ({key.encoder}, {key.precision}{stain})"
         return "\n".join(filter(None, (text, found.difference)))
 
     def _on_slides(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from napari import Viewer
 from napari.layers import Image, Layer, Vectors
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
-from ..analysis.heatmap import Heatmap, heatmap
-from ..core.slide import Slide
+from ..analysis.heatmap import heatmap
+from ..analysis.search import TileScores
 from ..core.tiles import TileGrid
 from ..session import Session
 from .layers import OVERLAY, slide_transform
@@ -17,6 +19,7 @@ from .layers import OVERLAY, slide_transform
 TISSUE_COLOR = "#009e73"
 GRID_COLOR = "#56b4e9"
 SELECTION_COLOR = "#f0e442"
+LEFT_OUT = "tiles left out"
 SCREEN_WIDTH = {"tissue": 2.5, "tiles": 1.2, "selected tiles": 3.0}
 """Width of each outline in pixels of the screen."""
 
@@ -78,6 +81,7 @@ class Overlays(QObject):
     def __init__(self, viewer: Viewer, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer, self._session = viewer, session
+        self._heatmap = ""  # name of the layer of scores
         self._widths = QTimer(self)
         self._widths.setSingleShot(True)
         self._widths.setInterval(120)
@@ -86,6 +90,7 @@ class Overlays(QObject):
         session.events.tissue.connect(self._on_tissue)
         session.events.grid.connect(self._on_grid)
         session.events.selection.connect(self._on_selection)
+        session.events.left_out.connect(self._on_left_out)
         session.events.scores.connect(self._on_scores)
 
     def _on_zoom(self) -> None:
@@ -140,45 +145,59 @@ class Overlays(QObject):
         self._viewer.add_layer(layer)
         self._keep_active(active)
 
+    def _on_left_out(self) -> None:
+        left_out = self._session.left_out
+        self._remove(LEFT_OUT)
+        if left_out is not None:
+            ones = np.ones(len(left_out), np.float32)
+            scores = TileScores(np.arange(len(left_out)), ones, "not good enough", LEFT_OUT)
+            self._lay_over(left_out, scores, (0.0, 2.0), colormap="gray")
+
     def _on_scores(self) -> None:
-        session, shown = self._session, self._find("similarity")
-        if session.scores is None or session.grid is None or session.slide is None:
-            if shown is not None:
-                self._viewer.layers.remove(shown)
+        grid, scores = self._session.grid, self._session.scores
+        if scores is None or scores.name != self._heatmap:
+            self._remove(self._heatmap)
+        if scores is None or grid is None or not np.isfinite(scores.values).any():
             return
-        drawn = heatmap(session.grid, session.scores)
-        low, high = np.nanpercentile(session.scores.values, (2, 100))
-        limits = float(low), float(max(high, low + 1e-3))
+        self._heatmap = scores.name
+        low, high = (float(each) for each in np.nanpercentile(scores.values, (2, 100)))
+        self._lay_over(grid, scores, (low, max(high, low + 1e-3)), colormap="inferno")
+
+    def _lay_over(
+        self, grid: TileGrid, scores: TileScores, limits: tuple[float, float], **style: Any
+    ) -> None:
+        slide, shown, drawn = self._session.slide, self._find(scores.name), heatmap(grid, scores)
+        if slide is None:
+            return
         if isinstance(shown, Image) and shown.data.shape == drawn.image.shape:
             # Made anew, it would take longer; and while tiles come, it stays as the user has it.
             shown.data, shown.contrast_limits = drawn.image, limits
-            shown.visible |= shown.metadata["text"] != session.scores.text
-            shown.metadata["text"] = session.scores.text
+            shown.visible |= shown.metadata["text"] != scores.text
+            shown.metadata["text"] = scores.text
             return
-        if shown is not None:
-            self._viewer.layers.remove(shown)
-        self._add_heatmap(drawn, limits, session.slide, session.scores.text)
-
-    def _add_heatmap(
-        self, drawn: Heatmap, limits: tuple[float, float], slide: Slide, text: str
-    ) -> None:
+        self._remove(scores.name)
         transform = slide_transform(slide, drawn.downsample)
         offset = np.array(drawn.origin) * (slide.mpp or 1.0)
         transform["translate"] = tuple(np.array(transform["translate"]) + offset)
         active = self._viewer.layers.selection.active
         layer = Image(
             drawn.image,
-            name="similarity",
-            colormap="inferno",
+            name=scores.name,
             contrast_limits=limits,
             opacity=0.6,
             blending="translucent",
             interpolation2d="nearest",
-            metadata={**OVERLAY, "text": text},
+            metadata={**OVERLAY, "text": scores.text},
+            **style,
             **transform,
         )
         self._viewer.add_layer(layer)
         self._keep_active(active)
+
+    def _remove(self, name: str) -> None:
+        shown = self._find(name)
+        if shown is not None:
+            self._viewer.layers.remove(shown)
 
     def _find(self, name: str) -> Layer | None:
         return next((layer for layer in self._viewer.layers if layer.name == name), None)

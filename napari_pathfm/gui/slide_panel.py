@@ -27,6 +27,7 @@ from ..io.backends.remote import RemotePath, slide_path
 from ..session import Session
 from . import notify
 from .follow import follow
+from .quality_box import QualityBox
 from .runner import Runner
 
 SLIDE_FILES = (
@@ -102,6 +103,7 @@ class SlidePanel(QWidget):
         self.tiles_button = QPushButton("Find tissue and tiles")
         self.result = QLabel()
         self.result.setWordWrap(True)
+        self.quality = QualityBox(session, runner)
         self.project = QLabel()
         self.project.setWordWrap(True)
         self.project_button = QPushButton("Other project…")
@@ -171,6 +173,7 @@ class SlidePanel(QWidget):
         column.addLayout(form)
         column.addWidget(self.tiles_button)
         column.addWidget(self.result)
+        column.addWidget(self.quality)
         column.addWidget(self.project)
         column.addWidget(self.project_button)
         column.addStretch(1)

@@ -26,7 +26,9 @@ class StoreLabel(QLabel):
         self._encoder = ""
         self.setWordWrap(True)
 
-    def look(self, encoder: str, key: FeatureKey | None, weights: Path | None) -> None:
+    def look(
+        self, encoder: str, key: FeatureKey | None, weights: Path | None, stain: str = ""
+    ) -> None:
         """Look into the store.
 
         Parameters
@@ -37,6 +39,8 @@ class StoreLabel(QLabel):
             Of the encoder, if it is in memory.
         weights : Path or None
             Its file, if that is known.
+        stain : str
+            Stain normalisation before it, as in a key; empty for none.
         """
         slide, grid, project = self._session.slide, self._session.grid, self._session.project
         self._runner.cancel(SLOT)
@@ -44,7 +48,7 @@ class StoreLabel(QLabel):
         self._encoder = encoder
         if slide is None or grid is None or project is None:
             return
-        look = partial(look_in_project, project, slide.path, grid, encoder)
+        look = partial(look_in_project, project, slide.path, grid, encoder, stain=stain)
 
         def found() -> FromStore:
             found = look(key)

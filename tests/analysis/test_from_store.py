@@ -116,3 +116,12 @@ def test_neither_other_encoders_nor_vectors_for_texts_count(store: Path) -> None
     embedded(store, 100)
     embedded(store, 50, replace(KEY, encoder="cnn", pooling=FOR_TEXT))
     assert look_in_store(store, GRID, "cnn") == FromStore(0, 100)
+
+
+def test_normalised_stains_count_for_those_who_ask_for_them(store: Path) -> None:
+    embedded(store, 100, KEY.normalised("macenko to 1a2b"))
+    assert look_in_store(store, GRID, "vit", stain="macenko to 1a2b").count == 100
+    found = look_in_store(store, GRID, "vit", stain="")
+    assert not found.count
+    assert "other preprocessing (stain macenko to 1a2b; now none)" in found.difference
+    assert not look_in_store(store, GRID, "vit", KEY, stain="reinhard to 0").count

@@ -32,3 +32,12 @@ def test_grid_order_sorts_tiles_with_their_vectors() -> None:
     assert ordered.tiles.tolist() == [1, 3, 5]
     assert ordered.vectors.tolist() == [[1, 2], [3, 6], [5, 10]]
     assert len(ordered) == 3
+
+
+def test_stain_normalisation_is_part_of_the_preprocessing() -> None:
+    normalised = KEY.normalised("macenko to 1a2b3c4d")
+    assert (KEY.stain, normalised.stain) == ("", "macenko to 1a2b3c4d")
+    assert normalised.preprocessing == "224 bicubic; stain macenko to 1a2b3c4d"
+    assert KEY.difference(normalised) is not None
+    assert normalised.normalised("reinhard to 0").stain == "reinhard to 0"
+    assert normalised.normalised("") == KEY
