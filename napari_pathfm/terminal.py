@@ -6,6 +6,7 @@ import enum
 import errno
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +94,12 @@ def say(text: str) -> None:
 
 def answer(facts: dict[str, Any], text: str, as_json: bool) -> None:
     """Write the answer to stdout: one JSON object, or text for people."""
-    print(json.dumps(facts) if as_json else text, flush=True)
+    try:
+        print(json.dumps(facts) if as_json else text, flush=True)
+    except BrokenPipeError:  # who reads it has seen enough, as in “| head”
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is left goes there at the end
+        os.close(nowhere)
 
 
 def licence(name: str) -> None:

@@ -78,6 +78,14 @@ def test_tissue(slide: Path, tmp_path: Path) -> None:
     assert 0.1 < facts["tissue_fraction"] < 1  # type: ignore[operator]
 
 
+def test_embed_refuses_what_is_no_encoder_at_once(synthetic: Path, tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    result = pathfm("embed", synthetic, "--encoder", "gigapath-slide", "--project", project)
+    assert result.exit_code == 4
+    assert result.stderr.startswith("pathfm: gigapath-slide is a slide model, no encoder.")
+    assert not project.exists()
+
+
 @pytest.mark.real
 def test_embed_then_search(slide: Path, tmp_path: Path) -> None:
     project = tmp_path / "p"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -84,3 +85,16 @@ def not_commercial(name: str, folder: Path) -> Path:
     own = own.replace("commercial = true", "commercial = false")
     path.write_text(text[:start] + own + "\n\n" + rest, "utf-8")
     return path
+
+
+def test_who_reads_the_answer_may_stop() -> None:
+    code = "from napari_pathfm.terminal import answer; answer({}, 'word ' * 100_000, False)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(4)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -70,7 +70,7 @@ class Training:
     most_tiles : int
         Tiles of a slide that are looked at in one step; of more, others each time.
     split : tuple of float
-        Fractions of patients for train, val and test.
+        Fractions of patients for train, val and test; val and test may be 0.
     seed : int
     """
 
@@ -93,8 +93,9 @@ def train_slides(
 ) -> Job[SlideClassifier]:
     """Train a head, stop where the validation slides' loss no longer falls, keep the best.
 
-    The loss of a slide is weighed by how rare its class is. The same seed gives the same split,
-    and on one machine the same network.
+    Where the split leaves none for validation, all epochs are done and the last is kept. The loss
+    of a slide is weighed by how rare its class is. The same seed gives the same split, and on one
+    machine the same network.
 
     Parameters
     ----------
@@ -114,16 +115,19 @@ def train_slides(
     device = device or default_device()
     classes = tuple(sorted({slide.label for slide in slides}))
     parts = split_by_patient(slides, training.split, training.seed)
-    _check(classes, parts)
+    _check(classes, parts, training.split)
     learner = _Learner(classes, sources, parts["train"], training, device)
     steps = training.epochs * len(parts["train"])
     best, best_loss, best_epoch = learner.state(), np.inf, 0
     for epoch in range(training.epochs):
-        words = f"Training, round {epoch + 1}" + (f", loss {best_loss:.3f}" if epoch else "")
+        known = f", loss {best_loss:.3f}" if np.isfinite(best_loss) else ""
+        words = f"Training, round {epoch + 1}{known}"
         for number, _ in enumerate(learner.epoch()):
             yield Progress(epoch * len(parts["train"]) + number, steps, words, "slides")
         loss = learner.measure(parts["val"])["loss"]
-        if loss is not None and loss < best_loss:
+        if loss is None:
+            best, best_epoch = learner.state(), epoch
+        elif loss < best_loss:
             best, best_loss, best_epoch = learner.state(), loss, epoch
         if epoch - best_epoch >= training.patience:
             break
@@ -263,16 +267,17 @@ class _Learner:
         return copy.deepcopy(self.network.state_dict())
 
 
-def _check(classes: Sequence[str], parts: dict[str, list[LabelledSlide]]) -> None:
+def _check(classes: Sequence[str], parts: dict[str, list[LabelledSlide]], split: Split) -> None:
     if len(classes) < 2:
         raise ValueError(
             f"To learn from labels there have to be two or more, not {len(classes)}: "
             f"{', '.join(classes) or 'no slide has one'}. Label slides of another class, too."
         )
-    for name in ("train", "val"):
+    for name in ("train", "val") if split[1] else ("train",):
         missing = set(classes) - {slide.label for slide in parts[name]}
         if missing:
             raise ValueError(
                 f"There are too few patients labelled {min(missing)!r}: none is left for {name}. "
-                "Label slides of at least 3 patients of each class, or change the split."
+                "Label slides of at least 3 patients of each class, or keep none back: the split "
+                "1 0 0 trains on all of them, to the last epoch, and measures nothing."
             )

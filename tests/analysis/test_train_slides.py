@@ -191,6 +191,22 @@ def test_patients_are_not_split_up() -> None:
         assert tumors == pytest.approx(len(part) / 2, abs=3)
 
 
+def test_of_few_slides_none_need_be_kept_back() -> None:
+    few = [slide(number) for number in range(4)]
+    with pytest.raises(ValueError, match=r"3 patients of each class.*1 0 0") as refused:
+        run(train_slides(few, [SOURCE], replace(QUICK, split=(0.7, 0.15, 0.15)), "cpu"))
+    assert "none is left for val" in str(refused.value)
+    alone = replace(QUICK, split=(1.0, 0.0, 0.0), epochs=20, patience=2, rate=1e-2)
+    reports: list[Progress] = []
+    card = run(train_slides(few, [SOURCE], alone, "cpu"), reports.append).card
+    assert card.metrics["train"]["accuracy"] == 1, "trained, not as it was made"
+    assert card.metrics["val"]["slides"] == card.metrics["test"]["slides"] == 0
+    assert card.settings["best_epoch"] == 20
+    assert not any("inf" in report.text for report in reports)
+    pair = run(train_slides(few, [SOURCE], replace(QUICK, split=(0.6, 0.4, 0.0)), "cpu")).card
+    assert pair.metrics["val"]["slides"] == 2
+
+
 def test_what_cannot_be_learnt() -> None:
     with pytest.raises(ValueError, match="two or more, not 1"):
         run(train_slides([slide(1), slide(3)], [SOURCE]))

@@ -100,8 +100,9 @@ def test_cancelled_download_keeps_what_has_arrived(server: str, tmp_path: Path) 
 @pytest.mark.parametrize("what", ["missing", "offline"])
 def test_no_download(server: str, what: str) -> None:
     url = server + "x" if what == "missing" else "http://127.0.0.1:9/net.pth"
-    with pytest.raises(ModelError, match=r"cannot be downloaded.*PATHFM_MODELS"):
+    with pytest.raises(ModelError, match=r"cannot be downloaded.*PATHFM_MODELS") as failed:
         find_weights("net", WeightsSource(url=url))
+    assert "put the file as net.safetensors (or .pth, .pt, .bin) into a folder" in str(failed.value)
 
 
 UNI = WeightsSource(hub="MahmoodLab/UNI", file="pytorch_model.bin")
