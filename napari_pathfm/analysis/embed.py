@@ -24,6 +24,9 @@ from .units import Done, Units, Vectors
 WATCH_SECONDS = 3.0
 """How often somebody who watches is shown what there is."""
 
+WATCH_SHARE = 0.05
+"""Part of the time that showing may take: it is done more rarely where there is much to show."""
+
 
 class TileSource(Protocol):
     """What embedding needs of a slide."""
@@ -61,7 +64,8 @@ def embed(
         Which tiles come first, and may change its mind meanwhile; or ``(M,)`` numbers of the tiles
         wanted, the most urgent first. All in file order if absent.
     watch : callable, optional
-        Is shown all that there is every :data:`WATCH_SECONDS`, in the thread of the job.
+        Is shown all that there is every :data:`WATCH_SECONDS`, in the thread of the job; more
+        rarely where that takes long.
 
     Returns
     -------
@@ -121,14 +125,15 @@ class _Pipeline:
         watch: Callable[[Embeddings], None] | None,
     ) -> Job[None]:
         """Embed the tiles `todo`; whenever the order changes, what is left is ordered anew."""
-        made, shown = self._made, time.monotonic()
-        total = made.count + len(todo)
+        made = self._made
+        total, show_at = made.count + len(todo), time.monotonic() + WATCH_SECONDS
         while len(todo):
             for text in self._walk(order, todo):
                 yield Progress(made.count, total, text, "tiles")
-                if watch is not None and time.monotonic() - shown > WATCH_SECONDS:
+                if watch is not None and (now := time.monotonic()) > show_at:
                     watch(made.read())
-                    shown = time.monotonic()
+                    took = time.monotonic() - now
+                    show_at = now + max(WATCH_SECONDS, took / WATCH_SHARE)
             todo = order.sort(np.setdiff1d(todo, made.known))
 
     def _walk(self, order: TileOrder | GivenOrder, todo: NDArray[np.int64]) -> Iterator[str]:
