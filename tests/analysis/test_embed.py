@@ -143,6 +143,7 @@ def test_somebody_may_watch_it_grow(
     grid: TileGrid, queue: InferenceQueue, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(module, "WATCH_SHARE", 1.0)
     seen: list[Embeddings] = []
     run(embed(Source(), grid, MeanEncoder(pause=0.002), store, queue, watch=seen.append))
     counts = [len(each) for each in seen]
