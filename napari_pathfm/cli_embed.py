@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_cluster import (
+    Machines,
+    Results,
+    SchedulerOption,
+    Slurm,
+    SlurmJobs,
+    SlurmOptions,
+    SlurmQueue,
+)
 from .cli_cohort import facts, showing, summary
 from .cli_options import Json, Mpp, ProjectFolder, SlideFiles, Weights, default_project
 from .cli_stain import Stain, StainReference, reference
@@ -53,6 +62,12 @@ def embed(
     weights: Weights = None,
     device: Device = None,
     jobs: Jobs = None,
+    scheduler: SchedulerOption = None,
+    slurm: Slurm = False,
+    slurm_jobs: SlurmJobs = 4,
+    slurm_queue: SlurmQueue = None,
+    slurm_options: SlurmOptions = "",
+    results: Results = None,
     as_json: Json = False,
 ) -> None:
     """Embed the tissue tiles of a slide, or of all slides in a folder, into a project.
@@ -63,7 +78,9 @@ def embed(
     from .analysis.embed_slide import EmbedTask, open_task
     from .models.catalog import encoders, refuse_other_kinds
 
+    machines = Machines(scheduler, slurm, slurm_jobs, slurm_queue, slurm_options, results)
     files, several = _files(slides)
+    several = several or bool(machines)
     task = EmbedTask(
         str(files[0]),
         project or _default_project(slides),
@@ -85,7 +102,8 @@ def embed(
         if not several:
             made = _embed_one(task, report)
     if several:
-        _embed_several([replace(task, slide=str(file)) for file in files], jobs, as_json)
+        tasks = [replace(task, slide=str(file)) for file in files]
+        _embed_several(tasks, jobs, machines, as_json)
     else:
         _answer_one(task, made, as_json)
 
@@ -133,9 +151,11 @@ def _answer_one(task: EmbedTask, made: EmbeddedSlide, as_json: bool) -> None:
     answer(known, f"{made.text}; by {task.encoder}, kept in {task.project}", as_json)
 
 
-def _embed_several(tasks: Sequence[EmbedTask], jobs: int | None, as_json: bool) -> None:
+def _embed_several(
+    tasks: Sequence[EmbedTask], jobs: int | None, machines: Machines, as_json: bool
+) -> None:
     start, first = time.monotonic(), tasks[0]
-    states = _run(tasks, jobs)
+    states = _run_elsewhere(tasks, machines) if machines else _run(tasks, jobs)
     seconds = time.monotonic() - start
     known = {
         "project": str(first.project),
@@ -171,3 +191,15 @@ def _run(tasks: Sequence[EmbedTask], jobs: int | None) -> Sequence[SlideState]:
         tasks = [replace(task, weights=file) for task in tasks]
         with showing(len(tasks)) as show:
             return run(embed_in_processes(tasks, project, jobs, devices, show))
+
+
+def _run_elsewhere(tasks: Sequence[EmbedTask], machines: Machines) -> Sequence[SlideState]:
+    from .analysis.cluster import embed_on_cluster
+    from .io.project import open_or_read
+
+    with (
+        open_or_read(tasks[0].project) as project,
+        machines.client() as client,
+        showing(len(tasks)) as show,
+    ):
+        return run(embed_on_cluster(tasks, client, project, machines.results, show))

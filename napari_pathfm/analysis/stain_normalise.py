@@ -123,6 +123,11 @@ def normalise(slide: TileSource, grid: TileGrid, reference: Reference) -> Job[No
         As of :func:`find_look`.
     """
     own = yield from find_look(slide, grid, reference.method)
+    return normalised(slide, own, reference)
+
+
+def normalised(slide: TileSource, own: Look, reference: Reference) -> NormalisedTiles:
+    """Return a slide of which is known how it looks, as tiles that look like the reference."""
     return NormalisedTiles(slide, _between(own, reference.look), reference)
 
 

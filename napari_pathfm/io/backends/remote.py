@@ -121,13 +121,14 @@ def network_errors(path: Path) -> Iterator[None]:
         raise RemoteSlideError(
             f"There is no file {path}, or you may not read it. Check the address and your rights."
         ) from error
-    except _failures(path) as error:
+    except network_failures(path) as error:
         raise RemoteSlideError(
             f"{path} cannot be read ({error}). Check the address, your rights and the network."
         ) from error
 
 
-def _failures(path: Path) -> tuple[type[Exception], ...]:
+def network_failures(path: Path) -> tuple[type[Exception], ...]:
+    """What may be raised where a network is between."""
     import aiohttp
 
     if not _is_s3(path):
