@@ -92,6 +92,7 @@ class PathFMDock(QWidget):
         self.slide.sample_requested.connect(place.open_sample)
         self.slide.project_requested.connect(place.open_project)
         self.slide.mpp_entered.connect(place.set_mpp)
+        self.embed.slides.open_requested.connect(place.open)
         self.explore.lasso_requested.connect(place.picker.start_lasso)
         self.explore.jump.connect(place.jump_to_tile)
         place.edit_window.history.changed.connect(self.steps.update_titles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..models.base import Encoder
 from ..session import Session
@@ -13,6 +13,7 @@ from .embedding import SLOT, Embedding
 from .follow import follow
 from .model_chooser import ModelChooser
 from .runner import Runner
+from .slide_list import SlideList
 from .stain_box import StainBox
 from .store_label import StoreLabel
 
@@ -45,6 +46,7 @@ class EmbedPanel(QWidget):
         self.embed_button = QPushButton("Embed tiles")
         self.cancel_button = QPushButton("Cancel")
         self.stored = StoreLabel(session, runner)
+        self.slides = SlideList(session, runner, self.model, self._embedding.encoders, self.stain)
         self.state = QLabel()
         self.state.setWordWrap(True)
         self._lay_out()
@@ -138,4 +140,6 @@ class EmbedPanel(QWidget):
         column.addLayout(row)
         for widget in (self.question, self.device, self.state):
             column.addWidget(widget)
-        column.addStretch(1)
+        box = QGroupBox("Slides of the project")
+        QVBoxLayout(box).addWidget(self.slides)
+        column.addWidget(box, 1)

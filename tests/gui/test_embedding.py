@@ -52,6 +52,7 @@ Load = Callable[[SlowEncoder], None]
 def load(monkeypatch: pytest.MonkeyPatch) -> Load:
     """Have this encoder loaded, on whatever device it is asked for."""
     monkeypatch.setattr(embedding, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(embedding, "WATCH_SHARE", 1.0)
 
     def use(encoder: SlowEncoder) -> None:
         def get(name: str, weights: Any = None, device: str | None = None) -> SlowEncoder:
