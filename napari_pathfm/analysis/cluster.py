@@ -9,12 +9,11 @@ taken up by the next run.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from ..io.parts import Parts, part_name
 from ..io.project import Project
 from ..io.store import FeatureStore, stored_features
 from ..models.base import ModelError
+from .cluster_tasks import Cluster, reason
 from .cluster_work import SlidePlan, embed_part, plan_slide
 from .cohort import FAILURES, Cohort, Show, SlideState, State
 from .embed_slide import EmbeddedSlide, EmbedTask
@@ -33,23 +33,6 @@ from .from_store import look_in_project
 
 PART_TILES = 2048
 """Tiles that a worker embeds at a time: what is computed again when it is killed."""
-
-TRIES = 3
-"""So often is a slide tried, by whichever workers, before it is given up."""
-
-AHEAD = 2
-"""Parts a worker is given: one that it is at and one to go on with."""
-
-LOOK_SECONDS = 0.2
-"""How often somebody may cancel."""
-
-GONE = (
-    "The scheduler does not answer any more. What was embedded is kept: run it again to go on from "
-    "there."
-)
-
-GPU = "GPU"
-"""Resource of workers of which each embeds one part at a time, however many threads it has."""
 
 
 class NotSharedError(ProjectError):
@@ -83,8 +66,8 @@ def embed_on_cluster(
     Returns
     -------
     tuple of SlideState
-        How all of them ended. What fails :data:`TRIES` times has failed; so has a slide at which
-        workers end again and again.
+        How all of them ended. What fails :data:`~.cluster_tasks.TRIES` times has failed; so has a
+        slide at which workers end again and again.
 
     Raises
     ------
@@ -116,7 +99,7 @@ class _Run:
     ) -> None:
         self._cohort, self._project = cohort, project
         self._place, self._part_tiles = place, part_tiles
-        self._cluster = _Cluster(client)
+        self._cluster = Cluster(client)
         known = {row.id: row.mpp for row in project.slides()}
         # A task of its own, so that every worker gets it once, and again when one has ended.
         self._known = client.submit(dict, known, pure=False)
@@ -163,7 +146,7 @@ class _Run:
         if isinstance(error, ModelError) and part is None:
             raise error  # nobody could do better with the next slide
         if error is not None:
-            self._fail(slide, _reason(error))
+            self._fail(slide, reason(error))
             return
         try:
             if part is None:
@@ -272,79 +255,6 @@ class _Slide:
         )
 
 
-class _Cluster:
-    """The workers behind a client, as many tasks at a time as they have use for."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._ended: SimpleQueue[Any] = SimpleQueue()
-        self._running: dict[str, tuple[int, NDArray[np.int64] | None, Any]] = {}
-        self._looked = 0.0
-        self.workers: list[dict[str, Any]] = []
-
-    def room(self) -> int:
-        """How many tasks more the workers can be given."""
-        if time.monotonic() - self._looked > 1 or not self.workers:
-            self._looked = time.monotonic()
-            self.workers = self._look()
-        slots = sum(each["resources"].get(GPU) or each["nthreads"] for each in self.workers)
-        return int(AHEAD * slots) - len(self._running)
-
-    def _look(self) -> list[dict[str, Any]]:
-        try:
-            return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-        except OSError as error:
-            raise ConnectionError(GONE) from error
-
-    def submit(
-        self, number: int, work: Any, *args: Any, part: NDArray[np.int64] | None = None
-    ) -> Any:
-        """Have some work done on a slide; a part of it goes before other slides."""
-        gpus = any(GPU in each["resources"] for each in self.workers)
-        hosts = Counter(each["host"] for each in self.workers)
-        future = self._client.submit(
-            work,
-            *args,
-            processes=max(hosts.values(), default=1),
-            retries=TRIES - 1,
-            resources={GPU: 1} if gpus and part is not None else None,
-            priority=0 if part is None else 1,
-            pure=False,
-        )
-        self._running[future.key] = number, part, future
-        future.add_done_callback(self._ended.put)
-        return future
-
-    def next(self) -> tuple[int, NDArray[np.int64] | None, Any] | None:
-        """Wait a little for something to be done; ``None`` if there is nothing.
-
-        Raises
-        ------
-        ConnectionError
-            The scheduler does not answer any more.
-        """
-        try:
-            future = self._ended.get(timeout=LOOK_SECONDS)
-        except Empty:
-            future = None
-        lost = future is not None and future.cancelled() and future.key in self._running
-        if lost or self._client.status == "closed":
-            raise ConnectionError(GONE)
-        return None if future is None else self._running.pop(future.key, None)
-
-    def cancel(self, futures: Iterable[Any]) -> None:
-        """Take back work."""
-        futures = list(futures)
-        for each in futures:
-            self._running.pop(each.key, None)
-        if futures and self._client.status == "running":
-            self._client.cancel(futures)
-
-    def stop(self) -> None:
-        """Take back all work."""
-        self.cancel([future for _, _, future in self._running.values()])
-
-
 def _for_all(task: EmbedTask, project: Project) -> EmbedTask:
     """Return a task whose paths say the same on other computers, wherever a worker was started."""
     weights = task.weights and Path(task.weights).absolute()
@@ -353,15 +263,3 @@ def _for_all(task: EmbedTask, project: Project) -> EmbedTask:
 
 def _absolute(place: str) -> str:
     return place if "://" in place else str(Path(place).expanduser().absolute())
-
-
-def _reason(error: BaseException) -> str:
-    from distributed import KilledWorker
-
-    if isinstance(error, KilledWorker):
-        return (
-            "workers ended again and again while they were at it, the last one being "
-            f"{error.last_worker.address}; look into its log: is there enough memory?"
-        )
-    words = str(error) if isinstance(error, (*FAILURES, ModelError)) else repr(error)
-    return f"{words} (given up after {TRIES} tries)"

@@ -59,7 +59,8 @@ class Parts:
         """Keep a part; one that is there is replaced."""
         from safetensors.numpy import save
 
-        facts = {"key": json.dumps(asdict(made.key)), "grid": made.grid_hash}
+        # One entry: several would stand in any order, and the same part is to be the same file.
+        facts = {"part": json.dumps({"key": asdict(made.key), "grid": made.grid_hash})}
         data = save({"tiles": made.tiles, "vectors": made.vectors}, facts)
         if self._local:
             with replacing(Path(self._path(name))) as temporary:
@@ -97,9 +98,8 @@ class Parts:
         data: bytes = self._files.cat_file(self._path(name))
         try:
             size = int.from_bytes(data[:8], "little")
-            facts: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
-            arrays = load(data)
-            key = FeatureKey(**json.loads(facts["key"]))
+            facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["part"])
+            arrays, key = load(data), FeatureKey(**facts["key"])
             return Embeddings(key, facts["grid"], arrays["tiles"], arrays["vectors"])
         except (SafetensorError, ValueError, KeyError) as error:
             raise ValueError(f"{self._path(name)} is damaged: {error}") from error

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_pathfm.analysis.cluster import TRIES, NotSharedError, embed_on_cluster
+from napari_pathfm.analysis.cluster import NotSharedError, embed_on_cluster
+from napari_pathfm.analysis.cluster_tasks import TRIES, reason
 from napari_pathfm.analysis.cluster_work import embed_part, plan_slide
 from napari_pathfm.analysis.cohort import SlideState, State
 from napari_pathfm.analysis.embed_slide import EmbedTask, embed_slide, load_encoder
@@ -214,3 +215,14 @@ def test_the_command_hands_it_to_a_scheduler(
     facts = json.loads(done.stdout)
     assert (facts["done"], facts["computed"]) == (1, len(alone))
     same(kept(task.project), alone)
+
+
+def test_a_slide_that_ends_workers_is_told_apart(client: Any) -> None:
+    from distributed import KilledWorker
+    from distributed.scheduler import WorkerState
+
+    worker = WorkerState(
+        address="tcp://10.0.0.7:1", status="running", pid=1, name="w", memory_limit=0,
+        local_directory="", nanny="", server_id="w", scheduler=None,
+    )  # fmt: skip
+    assert "tcp://10.0.0.7:1; look into its log" in reason(KilledWorker("x", worker, 3))
