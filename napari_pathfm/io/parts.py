@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 
 from ..core.embeddings import Embeddings, FeatureKey
 from .atomic import replacing
+from .backends.remote import RemotePath, network_failures, slide_path
+from .errors import ProjectError
 
 SUFFIX = ".safetensors"
 
@@ -43,6 +47,8 @@ class Parts:
     ------
     ImportError
         A package for such an address is missing.
+    ProjectError
+        A bucket cannot be reached; any of the methods may say so.
     """
 
     def __init__(self, place: str, slide_id: str, group: str) -> None:
@@ -50,6 +56,7 @@ class Parts:
 
         # What another computer has written since must be seen.
         options = {"use_listings_cache": False} if place.startswith("s3:") else {}
+        self._place = slide_path(place)
         self._files: Any
         self._files, root = url_to_fs(place, **options)
         self._local = "file" in self._files.protocol
@@ -66,12 +73,14 @@ class Parts:
             with replacing(Path(self._path(name))) as temporary:
                 temporary.write_bytes(data)
         else:
-            self._files.pipe_file(self._path(name), data)  # a bucket shows it when it is whole
+            with self._reached():
+                self._files.pipe_file(self._path(name), data)  # seen when it is whole
 
     def names(self) -> list[str]:
         """Return the names of the parts that are there, sorted."""
-        self._files.invalidate_cache()
-        found = (str(path).rpartition("/")[2] for path in self._files.find(self._folder))
+        with self._reached():
+            self._files.invalidate_cache()
+            found = [str(path).rpartition("/")[2] for path in self._files.find(self._folder)]
         return sorted(
             name.removesuffix(SUFFIX)
             for name in found
@@ -80,7 +89,8 @@ class Parts:
 
     def has(self, name: str) -> bool:
         """Whether a part is there."""
-        return bool(self._files.exists(self._path(name)))
+        with self._reached():
+            return bool(self._files.exists(self._path(name)))
 
     def read(self, name: str) -> Embeddings:
         """Return a part.
@@ -95,7 +105,8 @@ class Parts:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        data: bytes = self._files.cat_file(self._path(name))
+        with self._reached():
+            data: bytes = self._files.cat_file(self._path(name))
         try:
             size = int.from_bytes(data[:8], "little")
             facts = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["part"])
@@ -106,12 +117,30 @@ class Parts:
 
     def remove(self, name: str) -> None:
         """Remove a part that has been taken up."""
-        self._files.rm_file(self._path(name))
+        with self._reached():
+            self._files.rm_file(self._path(name))
 
     def clear(self) -> None:
         """Remove what there is; nothing more is expected."""
-        if self._files.exists(self._folder):
-            self._files.rm(self._folder, recursive=True)
+        with self._reached():
+            if self._files.exists(self._folder):
+                self._files.rm(self._folder, recursive=True)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say what to do where a bucket cannot be reached."""
+        if not isinstance(self._place, RemotePath):
+            yield
+            return
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except network_failures(self._place) as error:
+            raise ProjectError(
+                f"Results in {self._place} cannot be reached ({error}). Check the address, the "
+                "keys and the network."
+            ) from error
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}{SUFFIX}"

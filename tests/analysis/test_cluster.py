@@ -35,6 +35,7 @@ def bucket() -> Iterator[dict[str, str]]:
     """Serve S3 with the bucket "lab"; what the environment has to say for it."""
     moto = pytest.importorskip("moto.server", reason="S3 is played by the package moto")
     import boto3
+    import s3fs
 
     server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -49,7 +50,9 @@ def bucket() -> Iterator[dict[str, str]]:
         for name, value in surroundings.items():
             patch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="lab")
+        s3fs.S3FileSystem.clear_instance_cache()  # of tests before
         yield surroundings
+        s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_pathfm.core.embeddings import Embeddings, FeatureKey
+from napari_pathfm.io.errors import ProjectError
 from napari_pathfm.io.parts import Parts, part_name
 
 KEY = FeatureKey("e", "cls", "1a2b", "224 px", "bfloat16")
@@ -47,3 +48,15 @@ def test_a_damaged_part_is_told(tmp_path: Path, kept: int) -> None:
         parts.read("a")
     parts.clear()
     assert parts.names() == []
+
+
+def test_a_bucket_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3fs = pytest.importorskip("s3fs", reason="s3:// needs the package s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "drawn")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(ProjectError, match=r"s3://lab/x cannot be reached .*Check the address"):
+        Parts("s3://lab/x", "slide", "e@grid").names()
+    s3fs.S3FileSystem.clear_instance_cache()
