@@ -7,6 +7,7 @@ cut their work into units, submit them and wait.
 
 from __future__ import annotations
 
+import atexit
 import enum
 import heapq
 import itertools
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 LONGEST_HOLD = 1.0
 """Seconds after which a unit runs although it is held."""
+
+LAST_UNIT = 30.0
+"""Seconds that a process which ends waits for the unit that is running."""
 
 
 class Priority(enum.IntEnum):
@@ -52,7 +56,7 @@ class InferenceQueue:
         self._count = itertools.count()
         self._ready = threading.Condition()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._started = False
+        self._started = self._stopped = False
         self._held_until = self._last_rest = 0.0
 
     def submit(self, unit: Callable[[], T], priority: Priority = Priority.REST) -> Future[T]:
@@ -64,9 +68,13 @@ class InferenceQueue:
             raise RuntimeError("a unit of inference must not submit another one and wait for it")
         future: Future[T] = Future()
         with self._ready:
+            if self._stopped:
+                future.cancel()
+                return future
             if not self._started:
                 self._started = True
                 self._thread.start()
+                atexit.register(self.stop)
             heapq.heappush(self._heap, (int(priority), next(self._count), future, unit))
             self._ready.notify()
         return future
@@ -83,12 +91,27 @@ class InferenceQueue:
         """
         self._held_until = time.monotonic() + seconds
 
+    def stop(self) -> None:
+        """Take back what waits and let the unit that runs end; nothing is served any more.
+
+        A process must not end while a network runs: torch would abort it, or wait for ever.
+        """
+        with self._ready:
+            self._stopped = True
+            for *_, future, _ in self._heap:
+                future.cancel()
+            self._heap.clear()
+            self._ready.notify()
+        self._thread.join(LAST_UNIT)
+
     def _serve(self) -> None:
         be_polite()
         while True:
             with self._ready:
-                while not self._heap or (held := self._held()) > 0:
+                while not self._stopped and (not self._heap or (held := self._held()) > 0):
                     self._ready.wait(held if self._heap else None)
+                if self._stopped:
+                    return
                 priority, _, future, unit = heapq.heappop(self._heap)
             if priority >= Priority.VISIBLE:
                 self._last_rest = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Future
@@ -102,3 +104,38 @@ def test_a_hold_that_is_renewed_for_ever_lets_a_unit_pass_now_and_then(
     made = InferenceQueue("held")
     made.hold(3600)
     assert [made.call(lambda n=n: n) for n in range(3)] == [0, 1, 2]  # type: ignore[misc]
+
+
+def test_a_queue_that_is_stopped_ends_its_unit_and_takes_back_the_others() -> None:
+    queue, begun, ended = InferenceQueue("of the test"), threading.Event(), threading.Event()
+
+    def unit() -> None:
+        begun.set()
+        time.sleep(0.2)
+        ended.set()
+
+    running, waiting = queue.submit(unit), queue.submit(unit)
+    assert begun.wait(10)
+    queue.stop()
+    assert ended.is_set()
+    assert running.done()
+    assert waiting.cancelled()
+    assert queue.submit(unit).cancelled()
+
+
+def test_a_process_ends_after_its_last_unit() -> None:
+    script = """
+import time
+from napari_pathfm.core.inference import queue
+def unit():
+    print("begun", flush=True)
+    time.sleep(1)
+    print("ended", flush=True)
+queue("cpu").submit(unit)
+time.sleep(0.3)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert answer.stdout.split() == ["begun", "ended"]
+    assert answer.returncode == 0
