@@ -175,8 +175,9 @@ def _lines(title: str) -> Callable[[Progress], None]:
         rate.update(progress)
         text, now = progress.text or title, time.monotonic()
         finished = bool(progress.total) and progress.done >= progress.total
-        if text != last[0] or finished or now - last[1] >= LINE_SECONDS:
-            last = (text, now)
+        step = text.split(",")[0]  # what follows, such as the number of a round, is no new step
+        if step != last[0] or finished or now - last[1] >= LINE_SECONDS:
+            last = (step, now)
             count = f" {progress.done}/{progress.total}" if progress.total else ""
             say(f"{text}{count} {_speed(progress, rate)}".rstrip())
 

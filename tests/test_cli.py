@@ -192,13 +192,13 @@ def test_lines_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> 
     with terminal.reporting("Embedding") as report:
         report(Progress(0, 0, "Loading"))
         for done in range(0, 101):
-            report(Progress(done, 100, "Embedding", "tiles"))
+            report(Progress(done, 100, f"Embedding, round {done}", "tiles"))
     out, err = capfd.readouterr()
     assert out == ""
     lines = err.splitlines()
     assert lines[0] == "Loading"
-    assert lines[1].startswith("Embedding 0/100")
-    assert lines[-1].startswith("Embedding 100/100")
+    assert lines[1].startswith("Embedding, round 0 0/100")
+    assert lines[-1].startswith("Embedding, round 100 100/100")
     assert len(lines) == 3
 
 

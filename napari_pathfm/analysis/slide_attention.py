@@ -92,4 +92,5 @@ def scores(
 
     1 is what a tile has if all count alike: the weights times the number of tiles.
     """
-    return TileScores(tiles, (weights * (total or len(tiles))).astype(np.float32), text)
+    values = (weights * (total or len(tiles))).astype(np.float32)
+    return TileScores(tiles, values, text, name="attention")

@@ -71,6 +71,7 @@ def test_attention_is_shown(qtbot: Any, runner: Runner, wait: Wait, tmp_path: Pa
         judged, (scores,) = judge_slide(model, (session.embeddings.in_grid_order(),))
         assert session.scores is not None
         np.testing.assert_allclose(session.scores.values, scores.values, rtol=1e-4)
+        assert session.scores.name == "attention", "the heatmap's name in the window"
         best = ("normal", "tumor")[judged.probabilities.argmax()]
         assert box.verdict.text() == f"{best}: {judged.probabilities.max():.0%}"
         assert "counted most" in panel.hits.text()
