@@ -34,7 +34,10 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("MPLBACKEND", "agg")
     notebook = nbformat.read(ROOT / "docs" / "explore.ipynb", as_version=4)
     client = NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "docs")}}
+        notebook,
+        timeout=600,
+        startup_timeout=600,  # a minute otherwise, which a busy machine may need
+        resources={"metadata": {"path": str(ROOT / "docs")}},
     )
     client.execute(env=dict(os.environ))
     outputs = [str(out) for cell in notebook.cells for out in cell.get("outputs", [])]
