@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .cli import app
-from .terminal import command
+from .cli.terminal import Exit, command
 
 
 @app.command()
@@ -43,7 +44,16 @@ def demo(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code != Exit.CANCELLED:
+            raise
+        # Ctrl+C may have come while a thread was being started, which Python would then wait for
+        # for ever. All that a command had open is closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(Exit.CANCELLED)
 
 
 if __name__ == "__main__":

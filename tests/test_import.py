@@ -72,7 +72,7 @@ def test_everything_below_the_window_is_importable_without_qt() -> None:
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         if "gui" not in parts and path.name not in ("__init__.py", "__main__.py"):
             modules.append(".".join(parts))
-    assert "napari_pathfm.cli" in modules
+    assert "napari_pathfm.cli.main" in modules
     python(BLOCK, *modules)
 
 

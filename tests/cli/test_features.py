@@ -15,8 +15,8 @@ from napari_pathfm.__main__ import app
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.store import FeatureStore
 
-from .io.conftest import _write_slide
-from .io.features import KEY, trident_attributes, vectors_of, write_h5
+from ..io.conftest import _write_slide
+from ..io.features import KEY, trident_attributes, vectors_of, write_h5
 
 XY = np.array([[0, 0], [384, 0], [0, 384], [900, 384]], np.int64)
 

@@ -18,16 +18,17 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from napari_pathfm import api, terminal
+from napari_pathfm import api
 from napari_pathfm.__main__ import app
+from napari_pathfm.cli import terminal
 from napari_pathfm.core.jobs import Progress
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
 
-from .io.test_remote import Files
-from .worded import clip, clip_file
+from ..io.test_remote import Files
+from ..worded import clip, clip_file
 
 
 def pathfm(*arguments: str | Path) -> Result:
@@ -209,7 +210,7 @@ from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.reader import open_slide
 from napari_pathfm.io.store import stored_features
-from napari_pathfm.terminal import reporting
+from napari_pathfm.cli.terminal import reporting
 with reporting("Embedding") as report:
     for done in range(21):
         report(Progress(done, 40, "Embedding", "tiles"))
@@ -247,6 +248,26 @@ def test_a_bar_in_a_terminal() -> None:
 
 @pytest.mark.real
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_ctrl_c_waits_for_no_thread() -> None:
+    script = """
+import sys, threading
+from napari_pathfm import __main__ as program
+from napari_pathfm.cli.terminal import command
+@program.app.command()
+@command
+def hang() -> None:
+    threading.Thread(target=threading.Event().wait).start()
+    raise KeyboardInterrupt
+sys.argv = ["pathfm", "hang"]
+program.main()
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert answer.returncode == 130
+    assert "go on from there" in answer.stderr
+
+
 def test_ctrl_c_keeps_what_is_stored(slide: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "napari_pathfm", "embed", str(slide), "--json"]
     # So many small tiles that it cannot be done before the signal arrives.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import api
+from .. import api
 
 if TYPE_CHECKING:
-    from .analysis.stain_normalise import Reference
-    from .api import Report
+    from ..analysis.stain_normalise import Reference
+    from ..api import Report
 
 
 class StainName(StrEnum):
@@ -44,7 +44,7 @@ def reference(stain: StainName | None, slide: Path | None, report: Report) -> Re
             raise ValueError("Say how to make slides look like it: add --stain macenko.")
         return None
     if slide is None:
-        from .analysis.stain_normalise import typical
+        from ..analysis.stain_normalise import typical
 
         return typical(stain.value)
     with api.open_slide(slide) as opened:

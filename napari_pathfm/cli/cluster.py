@@ -59,7 +59,7 @@ class Machines:
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Give a client of their scheduler."""
-        from .analysis import schedulers
+        from ..analysis import schedulers
 
         if self.scheduler:
             with schedulers.connected(self.scheduler) as client:

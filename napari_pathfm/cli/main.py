@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import api, terminal
-from .cli_embed import embed
-from .cli_features import app as features_app
-from .cli_models import app as models_app
-from .cli_options import Json, Mpp, ProjectFolder, SlideFile, default_project
-from .cli_search import classify, search
-from .cli_slide import app as slide_app
-from .cli_tiles import tiles
+from .. import api
+from . import terminal
+from .embed import embed
+from .features import app as features_app
+from .models import app as models_app
+from .options import Json, Mpp, ProjectFolder, SlideFile, default_project
+from .search import classify, search
+from .slide import app as slide_app
 from .terminal import answer, command, reporting
+from .tiles import tiles
 
 if TYPE_CHECKING:
-    from .analysis.draw_labels import Meaning
-    from .analysis.tissue import TissueMask
-    from .io.reader import SlideReader
+    from ..analysis.draw_labels import Meaning
+    from ..analysis.tissue import TissueMask
+    from ..io.reader import SlideReader
 
 HELP = """Explore, segment and export whole-slide images with pathology foundation models.
 
@@ -208,7 +209,7 @@ def _write_mask(path: Path, tissue: TissueMask) -> None:
     import numpy as np
     from PIL import Image
 
-    from .io.atomic import replacing
+    from ..io.atomic import replacing
 
     with replacing(path) as temporary:
         Image.fromarray(tissue.mask.astype(np.uint8) * 255).save(temporary, format="PNG")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import api
+from .. import api
 from .terminal import answer, command, licence, reporting, say
 
 if TYPE_CHECKING:
-    from .analysis.search import TileScores
-    from .analysis.slide_bags import SlideBags
-    from .io.project import Project, SlideRow
+    from ..analysis.search import TileScores
+    from ..analysis.slide_bags import SlideBags
+    from ..io.project import Project, SlideRow
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,16 +64,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a head on slides that are embedded and labelled; patients are never split up."""
-    from .analysis.slide_bags import check_alike, find_slide, read_labels
-    from .analysis.train_slides import (
+    from ..analysis.slide_bags import check_alike, find_slide, read_labels
+    from ..analysis.train_slides import (
         LabelledSlide,
         Training,
         new_model_file,
         save_classifier,
         train_slides,
     )
-    from .core.jobs import run
-    from .io.project import Project
+    from ..core.jobs import run
+    from ..io.project import Project
 
     encoders = encoder or ["efficientnet-lite0"]
     path = new_model_file(project / "models", name)
@@ -163,12 +163,12 @@ def embed(
     """Turn the embedded tiles of each slide of a project into one vector."""
     import numpy as np
 
-    from .analysis.slide_attention import embed_slide
-    from .core.jobs import Progress, run
-    from .io.atomic import replacing
-    from .io.project import Project
-    from .models.catalog import get_slide_model, refuse_other_kinds, slide_models
-    from .models.fetch import fetch
+    from ..analysis.slide_attention import embed_slide
+    from ..core.jobs import Progress, run
+    from ..io.atomic import replacing
+    from ..io.project import Project
+    from ..models.catalog import get_slide_model, refuse_other_kinds, slide_models
+    from ..models.fetch import fetch
 
     refuse_other_kinds(slide_models(), model)
     licence(model)
@@ -206,7 +206,7 @@ def embed(
 
 
 def _bags(project: Project, slide: SlideRow, encoders: list[str]) -> SlideBags:
-    from .analysis.slide_bags import slide_bags
+    from ..analysis.slide_bags import slide_bags
 
     return slide_bags(project, slide, encoders)
 

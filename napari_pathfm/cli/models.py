@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import api
+from .. import api
 from .terminal import Exit, answer, command, say
 
 TITLES = {
@@ -58,7 +58,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say what stands in the way of a model and what to do; exit code 4 if something does."""
-    from .models.catalog import entries
+    from ..models.catalog import entries
 
     found = api.check_model(name)
     if found.ready:
@@ -89,9 +89,9 @@ def allow(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Allow a model whose network is code of its authors to run that code."""
-    from .models import remote_code
-    from .models.base import ModelError
-    from .models.catalog import entries
+    from ..models import remote_code
+    from ..models.base import ModelError
+    from ..models.catalog import entries
 
     entry = entries().get(name)
     if entry is None or entry.loader != "remote_code":
@@ -123,9 +123,9 @@ def pin(
 
     A file that was downloaded from another commit is then downloaded again.
     """
-    from .models import revisions
-    from .models.base import ModelError
-    from .models.catalog import entries
+    from ..models import revisions
+    from ..models.base import ModelError
+    from ..models.catalog import entries
 
     entry = entries().get(name)
     if entry is None or not entry.weights.hub:

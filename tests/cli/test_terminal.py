@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from napari_pathfm import terminal
 from napari_pathfm.__main__ import app
+from napari_pathfm.cli import terminal
 from napari_pathfm.models import licences
 from napari_pathfm.models.catalog import entries
 
-from .worded import clip_file
+from ..worded import clip_file
 
 
 class Keyboard(io.StringIO):
@@ -88,7 +88,7 @@ def not_commercial(name: str, folder: Path) -> Path:
 
 
 def test_who_reads_the_answer_may_stop() -> None:
-    code = "from napari_pathfm.terminal import answer; answer({}, 'word ' * 100_000, False)"
+    code = "from napari_pathfm.cli.terminal import answer; answer({}, 'word ' * 100_000, False)"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from napari_pathfm import api
 from napari_pathfm.__main__ import app
-from napari_pathfm.cli_slide import HeadName
+from napari_pathfm.cli.slide import HeadName
 from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.registry import RegistryError
 from napari_pathfm.core.slide import Level

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import api
-from .cli_options import Json, Mpp, ProjectFolder, SlideFile, default_project
+from .. import api
+from .options import Json, Mpp, ProjectFolder, SlideFile, default_project
 from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
-    from .io.reader import SlideReader
+    from ..io.reader import SlideReader
 
 app = typer.Typer(
     help="Features made in other programs, and ours for them: TRIDENT, CLAM, AnnData, SpatialData.",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import api
-from .cli_options import Json, ProjectFolder, SlideFile, Weights, default_project
+from .. import api
+from .options import Json, ProjectFolder, SlideFile, Weights, default_project
 from .terminal import answer, command, licence, reporting
 
 if TYPE_CHECKING:
-    from .analysis.zero_shot import ZeroShot
-    from .core.tiles import TileGrid
+    from ..analysis.zero_shot import ZeroShot
+    from ..core.tiles import TileGrid
 
 DEFAULT_ENCODER = "efficientnet-lite0"
 """Of :mod:`napari_pathfm.models.catalog`, which takes too long to import for a command's help."""
@@ -140,7 +140,7 @@ def _synonyms(text: str) -> list[str]:
 
 
 def _write(path: Path, grid: TileGrid, found: ZeroShot) -> None:
-    from .io.atomic import replacing
+    from ..io.atomic import replacing
 
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)

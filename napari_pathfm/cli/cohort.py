@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .core.jobs import Rate, duration
+from ..core.jobs import Rate, duration
 from .terminal import LINE_SECONDS, say
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .analysis.cohort import SlideState
+    from ..analysis.cohort import SlideState
 
 COLOURS = {
     "reading": "cyan",

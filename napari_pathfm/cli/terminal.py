@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from .core.jobs import Progress, Rate, duration
+from ..core.jobs import Progress, Rate, duration
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,11 +64,11 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 def explain(error: Exception) -> tuple[Exit, str]:
     """Exit code and message of an error."""
-    from .core.registry import RegistryError
-    from .core.slide import SlideError
-    from .io.errors import ProjectError
-    from .models.base import ModelError
-    from .models.device import no_memory
+    from ..core.registry import RegistryError
+    from ..core.slide import SlideError
+    from ..io.errors import ProjectError
+    from ..models.base import ModelError
+    from ..models.device import no_memory
 
     if isinstance(error, ModelError | RegistryError):
         return Exit.MODEL, str(error)
@@ -110,7 +110,7 @@ def licence(name: str) -> None:
     typer.Exit
         The user's use is another one.
     """
-    from .models import licences
+    from ..models import licences
 
     spec = licences.first_use(name)
     if spec is None:

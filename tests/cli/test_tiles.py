@@ -10,12 +10,12 @@ import pytest
 
 from napari_pathfm import api
 from napari_pathfm.analysis.stain_normalise import Reference, find_look, typical
-from napari_pathfm.cli_stain import StainName, reference
+from napari_pathfm.cli.stain import StainName, reference
 from napari_pathfm.core.jobs import run
 from napari_pathfm.io.project import Project
 from napari_pathfm.io.quality import load_quality
 
-from .test_cli import answered, pathfm
+from .test_main import answered, pathfm
 
 
 @pytest.fixture

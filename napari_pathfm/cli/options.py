@@ -9,7 +9,7 @@ import typer
 
 
 def _place(text: str) -> Path:
-    from .io.backends.remote import slide_path
+    from ..io.backends.remote import slide_path
 
     return slide_path(text)
 
@@ -44,6 +44,6 @@ Weights = Annotated[
 
 def default_project(slide: Path) -> Path:
     """Return the project folder of a slide for which none was named."""
-    from .io import project
+    from ..io import project
 
     return project.default_project(slide)

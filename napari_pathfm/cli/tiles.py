@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import api
-from .cli_options import Json, Mpp, ProjectFolder, SlideFile
-from .core.quality import OFF, QualityLimits, Sifted, TileQuality, named_limits, sift
+from .. import api
+from ..core.quality import OFF, QualityLimits, Sifted, TileQuality, named_limits, sift
+from .options import Json, Mpp, ProjectFolder, SlideFile
 from .terminal import answer, command, reporting
 
 if TYPE_CHECKING:
-    from .core.tiles import TileGrid
+    from ..core.tiles import TileGrid
 
 MinTissue = Annotated[
     float, typer.Option(min=0, max=1, help="Leave out tiles with less tissue, 0 to 1.")
@@ -71,7 +71,7 @@ def tiles(
 def _write_table(path: Path, grid: TileGrid, quality: TileQuality, sifted: Sifted) -> None:
     import csv
 
-    from .io.atomic import replacing
+    from ..io.atomic import replacing
 
     columns = (quality.tissue, quality.blur, quality.pen)
     with (

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_cluster import (
+from ..core.jobs import run
+from .cluster import (
     Machines,
     Results,
     SchedulerOption,
@@ -19,17 +20,16 @@ from .cli_cluster import (
     SlurmOptions,
     SlurmQueue,
 )
-from .cli_cohort import facts, showing, summary
-from .cli_options import Json, Mpp, ProjectFolder, SlideFiles, Weights, default_project
-from .cli_stain import Stain, StainReference, reference
-from .cli_tiles import MaxBlur, MaxPen, MinTissue, limits
-from .core.jobs import run
+from .cohort import facts, showing, summary
+from .options import Json, Mpp, ProjectFolder, SlideFiles, Weights, default_project
+from .stain import Stain, StainReference, reference
 from .terminal import Exit, answer, command, licence, reporting
+from .tiles import MaxBlur, MaxPen, MinTissue, limits
 
 if TYPE_CHECKING:
-    from .analysis.cohort import SlideState
-    from .analysis.embed_slide import EmbeddedSlide, EmbedTask
-    from .api import Report
+    from ..analysis.cohort import SlideState
+    from ..analysis.embed_slide import EmbeddedSlide, EmbedTask
+    from ..api import Report
 
 Device = Annotated[
     str | None, typer.Option(help="“cpu”, “cuda:0”, “mps”; the best there is if absent.")
@@ -75,8 +75,8 @@ def embed(
     A run that was stopped goes on from there. Slides that cannot be read are passed over with the
     reason; the exit code is 1 then.
     """
-    from .analysis.embed_slide import EmbedTask, open_task
-    from .models.catalog import encoders, refuse_other_kinds
+    from ..analysis.embed_slide import EmbedTask, open_task
+    from ..models.catalog import encoders, refuse_other_kinds
 
     machines = Machines(scheduler, slurm, slurm_jobs, slurm_queue, slurm_options, results)
     files, several = _files(slides)
@@ -110,9 +110,9 @@ def embed(
 
 def _files(given: Sequence[Path]) -> tuple[list[Path], bool]:
     """Return the slides, and whether they are a cohort."""
-    from .io.backends.ome_zarr import SUFFIX
-    from .io.backends.remote import RemotePath
-    from .io.find_slides import find_slides
+    from ..io.backends.ome_zarr import SUFFIX
+    from ..io.backends.remote import RemotePath
+    from ..io.find_slides import find_slides
 
     def is_folder(path: Path) -> bool:
         return not isinstance(path, RemotePath) and path.is_dir() and path.suffix.lower() != SUFFIX
@@ -128,8 +128,8 @@ def _default_project(given: Sequence[Path]) -> Path:
 
 
 def _embed_one(task: EmbedTask, report: Report) -> EmbeddedSlide:
-    from .analysis.embed_slide import embed_slide, load_encoder
-    from .io.project import open_or_read
+    from ..analysis.embed_slide import embed_slide, load_encoder
+    from ..io.project import open_or_read
 
     encoder = run(load_encoder(task), report)
     with open_or_read(task.project) as project:
@@ -170,12 +170,12 @@ def _embed_several(
 
 
 def _run(tasks: Sequence[EmbedTask], jobs: int | None) -> Sequence[SlideState]:
-    from .analysis.cohort import embed_cohort
-    from .analysis.cohort_processes import embed_in_processes
-    from .analysis.embed_slide import load_encoder
-    from .io.project import open_or_read
-    from .models.device import cuda_devices
-    from .models.fetch import fetch
+    from ..analysis.cohort import embed_cohort
+    from ..analysis.cohort_processes import embed_in_processes
+    from ..analysis.embed_slide import load_encoder
+    from ..io.project import open_or_read
+    from ..models.device import cuda_devices
+    from ..models.fetch import fetch
 
     first = tasks[0]
     devices = [] if first.device else cuda_devices()
@@ -194,8 +194,8 @@ def _run(tasks: Sequence[EmbedTask], jobs: int | None) -> Sequence[SlideState]:
 
 
 def _run_elsewhere(tasks: Sequence[EmbedTask], machines: Machines) -> Sequence[SlideState]:
-    from .analysis.cluster import embed_on_cluster
-    from .io.project import open_or_read
+    from ..analysis.cluster import embed_on_cluster
+    from ..io.project import open_or_read
 
     with (
         open_or_read(tasks[0].project) as project,
