@@ -60,12 +60,12 @@ def heatmap(grid: TileGrid, scores: TileScores) -> Heatmap:
         )
     if not len(grid):
         return Heatmap(np.empty((0, 0), np.float32), step, (0.0, 0.0))
-    cells = np.rint(grid.origins / step).astype(np.int64)
-    first = cells.min(0)
+    first = grid.origins.min(0)  # tiles of other programs may begin anywhere
+    cells = np.rint((grid.origins - first) / step).astype(np.int64)
     span = _pixels_across(grid.side / step)
-    height, width = cells.max(0) - first + span
-    image = _mean_image(cells[scores.tiles] - first, scores.values, span, (height, width))
-    return Heatmap(image, step, (float(first[0] * step), float(first[1] * step)))
+    height, width = cells.max(0) + span
+    image = _mean_image(cells[scores.tiles], scores.values, span, (height, width))
+    return Heatmap(image, step, (float(first[0]), float(first[1])))
 
 
 def _pixels_across(steps: float) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from napari_pathfm.analysis.heatmap import heatmap
 from napari_pathfm.analysis.search import TileScores
 from napari_pathfm.core.slide import Level
-from napari_pathfm.core.tiles import TileGrid, TileSpec, make_grid
+from napari_pathfm.core.tiles import TileGrid, TileSpec, given_grid, make_grid
 
 
 def grid_of(shape: tuple[int, int], spec: TileSpec, tissue: np.ndarray | None = None) -> TileGrid:
@@ -75,3 +75,12 @@ def test_scores_of_another_grid_are_refused() -> None:
 def test_a_grid_without_tiles_gives_an_empty_image() -> None:
     grid = grid_of((50, 50), TileSpec(100, 0.25))
     assert heatmap(grid, scores_of(np.zeros(0), np.zeros(0))).image.shape == (0, 0)
+
+
+def test_tiles_of_another_program_begin_anywhere() -> None:
+    origins = np.array([[137, 61], [137, 161], [237, 61]])
+    levels = [Level((1000, 1000), 1.0, (256, 256))]
+    grid, numbers = given_grid("slide", levels, 0.5, origins, 100, 100)
+    made = heatmap(grid, TileScores(numbers, np.array([1, 2, 3], np.float32), "score"))
+    assert made.origin == (137, 61)
+    np.testing.assert_array_equal(made.image, [[1, 2], [3, np.nan]])
