@@ -170,7 +170,7 @@ class _Run:
         found = look_in_project(
             self._project, plan.slide.path, plan.grid, plan.key.encoder, plan.key
         )
-        slide.remarks = (*plan.remarks, *([found.difference] if found.others else []))
+        slide.remarks = tuple(filter(None, (*plan.remarks, found.difference)))
         slide.begin(plan, store, Parts(self._place, plan.slide.id, plan.group), self._part_tiles)
 
     def _note(self, slide: _Slide) -> None:

@@ -17,6 +17,7 @@ from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
 from ..io.store import FeatureStore
 from ..models.base import Encoder
+from ..models.precision import agreement_of
 from .pace import Pace
 from .tile_order import GivenOrder, TileOrder
 from .units import Done, Units, Vectors
@@ -171,7 +172,7 @@ class _Pipeline:
     def _text(self) -> str:
         units, encoder = self._units, self._encoder
         facts = f"{encoder.device}, {encoder.key.precision}, {units.largest} at a time"
-        parts = [facts, units.remark, f"limited by {self._pace.limit}"]
+        parts = [facts, agreement_of(encoder), units.remark, f"limited by {self._pace.limit}"]
         return f"{self._made.text} ({'; '.join(filter(None, parts))})"
 
 

@@ -21,6 +21,7 @@ from ..io.store import FeatureStore
 from ..models.base import Encoder, EncoderSpec
 from ..models.catalog import DEFAULT_ENCODER, get_encoder
 from ..models.fetch import fetch
+from ..models.precision import agreement_of
 from .embed import embed
 from .from_store import FromStore, look_in_project
 from .quality import quality_of
@@ -247,16 +248,17 @@ def embed_slide(
         found = look_in_project(project, slide.path, grid, encoder.key.encoder, encoder.key)
         before = store.count
         made = yield from embed(source, grid, encoder, store=store, queue=queue)
-        now = datetime.now(UTC)
+        now, computed = datetime.now(UTC), len(made) - before
+        remarks = (*prepared.remarks, found.difference, _precision(encoder) if computed else "")
         return EmbeddedSlide(
             SlideRow(slide.id, slide.name, slide.path, slide.mpp, now),
             made.key,
             grid.hash,
             len(made),
-            len(made) - before,
+            computed,
             int(made.vectors.shape[1]),
             time.monotonic() - start,
-            (*prepared.remarks, *([found.difference] if found.others else [])),
+            tuple(filter(None, remarks)),
         )
 
 
@@ -272,6 +274,12 @@ def _sifted(
             "(--max-blur) or more pen (--max-pen)."
         )
     return PreparedSlide(slide, sifted.grid, (sifted.summary(),))
+
+
+def _precision(encoder: Encoder) -> str:
+    """Say how it calculated, where that was chosen by measuring."""
+    agreement = agreement_of(encoder)
+    return f"{encoder.key.precision} ({agreement})" if agreement else ""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ..analysis.from_store import FromStore, look_in_store
 from ..analysis.stain_normalise import Reference, normalise_for
 from ..analysis.tile_order import TileOrder
 from ..core import inference
-from ..core.embeddings import Embeddings
+from ..core.embeddings import Embeddings, FeatureKey
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
 from ..core.tiles import TileGrid
@@ -22,6 +22,7 @@ from ..io.project import Project
 from ..io.store import FeatureStore
 from ..models.base import DeviceLost, Encoder, ModelError
 from ..models.fetch import fetch
+from ..models.precision import agreement_of
 from ..session import Session
 from . import notify
 from .encoders import Encoders
@@ -120,6 +121,7 @@ class Embedding(QObject):
         self.slide: Slide | None = None
         self._run = object()
         self._found = FromStore()
+        self._asked: tuple[str, Path | None] = ("", None)
         queued = Qt.ConnectionType.QueuedConnection
         self._grown.connect(self._on_grown, queued)
         self._stored.connect(self._on_stored, queued)
@@ -140,6 +142,7 @@ class Embedding(QObject):
         if slide is None or grid is None:
             return
         self.slide, self._found = slide, FromStore()
+        self._asked = (name, weights)
         run = self._run = object()  # what an earlier one still tells is of no interest
         heard = Heard(partial(self._grown.emit, run), partial(self._stored.emit, run))
         load = partial(self.encoders.load, name, weights)
@@ -172,7 +175,16 @@ class Embedding(QObject):
         key, found = embeddings.key, self._found
         stain = f", stain {key.stain}" if key.stain else ""
         text = f"{found.after(len(embeddings))} ({key.encoder}, {key.precision}{stain})"
-        return "\n".join(filter(None, (text, found.difference)))
+        return "\n".join(filter(None, (text, self._agreement(key), found.difference)))
+
+    def _agreement(self, key: FeatureKey) -> str:
+        encoder = self.encoders.known(*self._asked)
+        if encoder is None or (encoder.key.encoder, encoder.key.precision) != (
+            key.encoder,
+            key.precision,
+        ):
+            return ""  # made in an earlier session
+        return agreement_of(encoder)
 
     def _on_slides(self) -> None:
         if self.slide not in self._session.slides and self.busy:

@@ -243,6 +243,11 @@ class NetworkEncoder:
         """Whether :attr:`precision` has been chosen on real tiles."""
         return bool(self.trials)
 
+    @property
+    def agreement(self) -> str:
+        """How near its vectors are to those of float32, in words; empty while that is unknown."""
+        return precisions.agreement(self.trials, self.precision)
+
     def calibrate(self, tiles: NDArray[np.uint8]) -> None:
         """Find the fastest precision on these tiles, in one go."""
         for _ in self.calibration(tiles):

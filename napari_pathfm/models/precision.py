@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -49,8 +50,8 @@ class Precision:
         So many of the first convolutions stay in float32. Errors that are made there are the
         same over whole areas of plain colour, so they do not cancel each other.
     plain_attention : bool
-        Attention as two matrix products instead of torch's own kernel, which in bfloat16 on a
-        processor takes a quarter of a ViT-S and is slower than these.
+        Attention as two matrix products instead of torch's own kernel, which on some processors
+        is slower than these: in bfloat16 it takes a quarter of a ViT-S.
     """
 
     dtype: str = "float32"
@@ -107,6 +108,10 @@ class Calibrating(Protocol):
     def calibrated(self) -> bool:
         """Whether it has done so."""
 
+    @property
+    def agreement(self) -> str:
+        """How near its vectors are to those of float32, in words; empty while that is unknown."""
+
     def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
         """Try each precision; every ``next`` is a unit of inference of at most `unit` tiles."""
 
@@ -122,7 +127,8 @@ def candidates(device: str, convolutional: bool) -> tuple[Precision, ...]:
     if kind == "cpu":
         if convolutional:
             return Precision("float32", True), Precision("bfloat16", True, EXACT_LAYERS)
-        return (Precision("bfloat16", plain_attention=True),)
+        plain = Precision("float32", plain_attention=True)
+        return plain, Precision("bfloat16", plain_attention=True)
     return (Precision("float16"),)
 
 
@@ -224,6 +230,38 @@ def trial(
 def fastest(trials: list[Trial]) -> Trial:
     """Choose the fastest trial among those that give float32's answers; the first one does."""
     return min((t for t in trials if t.same), key=lambda t: t.seconds, default=trials[0])
+
+
+def agreement(trials: Sequence[Trial], precision: Precision) -> str:
+    """Say what the cosine to float32 is, or why float32 had to be kept.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        What was measured; empty before.
+    precision : Precision
+        The one that was taken.
+
+    Returns
+    -------
+    str
+        "cosine to float32: mean 0.9996, least 0.9987". Figures are rounded down, so that nothing
+        looks like more than it is. Empty where there is nothing to tell.
+    """
+    if precision.dtype == "float32":
+        refused = [trial for trial in trials if not trial.same]
+        return "; ".join(f"{each.precision.dtype} not taken: {_cosines(each)}" for each in refused)
+    return "".join(_cosines(trial) for trial in trials if trial.precision == precision)
+
+
+def agreement_of(encoder: object) -> str:
+    """Say how near an encoder's vectors are to those of float32, if it measures that."""
+    return encoder.agreement if isinstance(encoder, Calibrating) else ""
+
+
+def _cosines(trial: Trial) -> str:
+    mean, least = (math.floor(c * 1e4) / 1e4 for c in (trial.cosine_mean, trial.cosine_min))
+    return f"cosine to float32: mean {mean:.4f}, least {least:.4f}"
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:

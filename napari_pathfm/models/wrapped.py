@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.embeddings import FeatureKey
 from .base import Encoder, EncoderSpec
-from .precision import Calibrating
+from .precision import Calibrating, agreement_of
 
 E = TypeVar("E", bound=Encoder)
 
@@ -46,6 +46,11 @@ class WrappedEncoder(Generic[E]):
         """Whether there is nothing to calibrate any more."""
         encoder: object = self._encoder
         return not isinstance(encoder, Calibrating) or encoder.calibrated
+
+    @property
+    def agreement(self) -> str:
+        """How near its vectors are to those of float32, in words."""
+        return agreement_of(self._encoder)
 
     def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
         """Find the encoder's precision."""

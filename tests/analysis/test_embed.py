@@ -25,7 +25,7 @@ from napari_pathfm.io.errors import ProjectError
 from napari_pathfm.io.store import FeatureStore
 from napari_pathfm.models.base import DeviceLost, EncoderSpec, ModelError
 from napari_pathfm.models.catalog import encoder_specs, get_encoder
-from napari_pathfm.models.precision import cosine
+from napari_pathfm.models.precision import agreement_of, cosine
 
 Tiles = NDArray[np.uint8]
 
@@ -350,6 +350,9 @@ def test_real_slide_with_the_default_encoder(material: Path, tmp_path: Path) -> 
     assert any("choosing the precision" in progress.text for progress in seen)
     assert made.key.precision == encoder.key.precision
     assert made.key.precision in {trial.precision.name for trial in encoder.trials}  # type: ignore[attr-defined]
+    told = agreement_of(encoder)
+    assert told.startswith("cosine to float32") == made.key.precision.startswith("bfloat16")
+    assert told in seen[-1].text
     assert made.tiles.tolist() == order.tolist()
     exact = get_encoder("efficientnet-lite0", device="cpu")
     singles = np.concatenate([exact.embed(tile[None]) for tile in tiles])

@@ -13,6 +13,7 @@ from napari_pathfm.models.precision import (
     FLOAT32,
     Precision,
     Trial,
+    agreement,
     autocast,
     candidates,
     convert,
@@ -74,6 +75,17 @@ def test_trial_that_cannot_win_ends_early() -> None:
     assert found.cosine_mean == pytest.approx(1)
 
 
+def test_agreement_is_told_and_never_flattered() -> None:
+    exact, half = made("float32", 2.0), made("bfloat16", 1.0, 0.99996, 0.99879)
+    told = "cosine to float32: mean 0.9999, least 0.9987"
+    assert agreement([exact, half], half.precision) == told
+    assert agreement([exact, half], exact.precision) == ""  # it was slower
+    assert agreement([], exact.precision) == ""
+    bad = made("bfloat16", 1.0, 0.98, 0.91)
+    refused = "bfloat16 not taken: cosine to float32: mean 0.9800, least 0.9100"
+    assert agreement([exact, bad], exact.precision) == refused
+
+
 def test_cosine() -> None:
     a = np.array([[1, 0], [2, 2]], np.float32)
     b = np.array([[0, 1], [1, 1], [9, 9]], np.float32)
@@ -82,7 +94,9 @@ def test_cosine() -> None:
 
 def test_candidates() -> None:
     assert [p.dtype for p in candidates("cpu", convolutional=True)] == ["float32", "bfloat16"]
-    assert [p.dtype for p in candidates("cpu", convolutional=False)] == ["bfloat16"]
+    attention = candidates("cpu", convolutional=False)
+    assert [p.dtype for p in attention] == ["float32", "bfloat16"]
+    assert all(p.plain_attention for p in attention)
     assert [p.dtype for p in candidates("cuda:1", convolutional=False)] == ["bfloat16", "float16"]
 
 
