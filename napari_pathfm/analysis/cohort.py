@@ -263,13 +263,13 @@ class _Ahead:
 def stored_state(project: Project, slide_id: str, encoder: str) -> tuple[State, int, int]:
     """Say what a project has of a slide: whether all is done, vectors, and tiles of their grid.
 
-    Of several grids the one with most vectors counts; nothing of an encoder is
-    :attr:`State.WAITING`, and so is a part.
+    Of several grids the one with most vectors counts, and none that was imported; nothing of an
+    encoder is :attr:`State.WAITING`, and so is a part.
     """
     found = [
         each
         for each in stored_features(project.slide_store(slide_id))
-        if each.key.encoder == encoder and each.count
+        if each.key.encoder == encoder and each.count and not each.key.imported
     ]
     if not found:
         return State.WAITING, 0, 0

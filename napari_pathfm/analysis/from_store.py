@@ -86,7 +86,7 @@ def look_in_store(
         A newer version wrote the store.
     """
     found = _embedded(store, encoder)
-    keys = [key or replace(each.key, weights=weights or each.key.weights) for each in found]
+    keys = [key or replace(each.key, weights=weights or _weights(each.key)) for each in found]
     if stain is not None:
         keys = [each.normalised(stain) for each in keys]
     differences = [
@@ -137,6 +137,11 @@ def _embedded(store: Path, encoder: str) -> list[StoredFeatures]:
         for each in stored_features(store)
         if each.key.encoder == encoder and each.key.pooling != FOR_TEXT and each.count
     ]
+
+
+def _weights(key: FeatureKey) -> str:
+    """Return the weights that an encoder is supposed to have which is not loaded yet."""
+    return "its own" if key.imported else key.weights
 
 
 def _differences(stored: StoredFeatures, grid: TileGrid, key: FeatureKey) -> Iterator[str]:

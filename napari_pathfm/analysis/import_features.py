@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.embeddings import FeatureKey
+from ..core.embeddings import UNKNOWN, FeatureKey
 from ..core.jobs import Job, Progress
 from ..core.slide import Slide
 from ..core.tiles import TileGrid, given_grid
@@ -178,7 +178,7 @@ def _key(source: TileFeatures, told: Told, specs: dict[str, EncoderSpec]) -> Fea
         name = our_name(told.encoder, specs, source.dim)
     made = f"{theirs} of {source.program}"
     way = pooling(source.program, name, source.dim, specs.get(name), told.pooling)
-    return FeatureKey(name, way, made, f"as {source.program} does it", "unknown")
+    return FeatureKey(name, way, made, f"as {source.program} does it", UNKNOWN)
 
 
 def _checked(key: FeatureKey, dim: int, told: Told, specs: dict[str, EncoderSpec]) -> FeatureKey:

@@ -104,7 +104,8 @@ def load_embeddings(
 ) -> tuple[TileGrid, Embeddings]:
     """Return what a project keeps of a slide: the grid with most tiles embedded, and its vectors.
 
-    Of as many tiles with and without stain normalisation, those as scanned.
+    What was embedded here goes before what was imported; of as many tiles with and without stain
+    normalisation, those as scanned.
 
     Raises
     ------
@@ -124,14 +125,14 @@ def _most_embedded(project: Project, slide: Slide, encoder: str) -> StoredFeatur
     stored = [
         each
         for each in stored_features(project.slide_store(slide.id))
-        if each.key.encoder == encoder and each.key.pooling != FOR_TEXT
+        if each.key.encoder == encoder and each.key.pooling != FOR_TEXT and each.count
     ]
-    if not any(each.count for each in stored):
+    if not stored:
         raise ProjectError(
             f"{slide.name} has not been embedded with {encoder} in {project.folder}. Run "
             f"“pathfm embed {slide.path} --encoder {encoder}” first."
         )
-    return max(stored, key=lambda each: (each.count, not each.key.stain))
+    return max(stored, key=lambda each: (not each.key.imported, each.count, not each.key.stain))
 
 
 def embedded_for_text(slide: Slide, project: Project | str | Path) -> str | None:

@@ -13,6 +13,10 @@ STAIN = "; stain "
 """What stands in a key between preprocessing by the encoder and stain normalisation before it."""
 
 
+UNKNOWN = "unknown"
+"""Precision of vectors that another program made."""
+
+
 @dataclass(frozen=True)
 class FeatureKey:
     """What makes embeddings comparable: all fields but the precision must agree.
@@ -41,6 +45,11 @@ class FeatureKey:
     def stain(self) -> str:
         """Stain normalisation of the tiles ("macenko to 1a2b3c4d"); empty: as they were scanned."""
         return self.preprocessing.partition(STAIN)[2]
+
+    @property
+    def imported(self) -> bool:
+        """Whether another program made them, so that nobody knows of which weights they are."""
+        return self.precision == UNKNOWN
 
     def normalised(self, stain: str) -> FeatureKey:
         """Return the key of such vectors of tiles of another :attr:`stain`; empty: as scanned."""

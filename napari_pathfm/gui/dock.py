@@ -20,6 +20,7 @@ from .map_dock import MapDock
 from .segment_panel import SegmentPanel
 from .slide_panel import SlidePanel
 from .steps import Steps
+from .stored_box import is_features
 from .unsaved import UnsavedBar
 from .view_menu import ViewMenu
 from .workspace import workspace
@@ -79,12 +80,19 @@ class PathFMDock(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:
-        """Open the slides that are dropped; napari takes those dropped beside the dock."""
+        """Open or import what is dropped; napari takes those dropped beside the dock."""
         if event is not None:
             for path in _files(event.mimeData()):
-                open_it = self.place.importing.open if is_geojson(path) else self.place.open
-                open_it(path)
+                self._take(path)
             event.acceptProposedAction()
+
+    def _take(self, path: Path) -> None:
+        if is_geojson(path):
+            self.place.importing.open(path)
+        elif is_features(path):
+            self.slide.stored.take_file(path)
+        else:
+            self.place.open(path)
 
     def _connect(self) -> None:
         place = self.place

@@ -29,6 +29,7 @@ from . import notify
 from .follow import follow
 from .quality_box import QualityBox
 from .runner import Runner
+from .stored_box import StoredBox
 
 SLIDE_FILES = (
     "Slides (*.svs *.tif *.tiff *.ndpi *.mrxs *.scn *.vms *.vmu *.bif *.svslide *.qptiff *.ptif "
@@ -104,6 +105,7 @@ class SlidePanel(QWidget):
         self.result = QLabel()
         self.result.setWordWrap(True)
         self.quality = QualityBox(session, runner)
+        self.stored = StoredBox(session, runner)
         self.project = QLabel()
         self.project.setWordWrap(True)
         self.project_button = QPushButton("Other project…")
@@ -174,6 +176,7 @@ class SlidePanel(QWidget):
         column.addWidget(self.tiles_button)
         column.addWidget(self.result)
         column.addWidget(self.quality)
+        column.addWidget(self.stored)
         column.addWidget(self.project)
         column.addWidget(self.project_button)
         column.addStretch(1)
@@ -222,10 +225,12 @@ class SlidePanel(QWidget):
 
     def _on_grid(self) -> None:
         grid, tissue, slide = self._session.grid, self._session.tissue, self._session.slide
-        if grid is None or tissue is None or slide is None:
+        if grid is None or slide is None:
             self.result.setText("")
             return
-        text = f"{len(grid):,} tiles; {tissue.mask.mean():.0%} of the slide is tissue"
+        text = f"{len(grid):,} tiles"
+        if tissue is not None:
+            text += f"; {tissue.mask.mean():.0%} of the slide is tissue"
         if not len(grid):
             text += ". Lower “At least tissue” or the tile side to get tiles."
         self.result.setText(text)

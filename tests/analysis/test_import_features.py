@@ -11,9 +11,12 @@ import openslide
 import pytest
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis.cohort import State, stored_state
 from napari_pathfm.analysis.export_features import export_features
+from napari_pathfm.analysis.from_store import look_in_store
 from napari_pathfm.analysis.import_features import FeatureImport, import_features
 from napari_pathfm.analysis.slide_bags import SlideBags, check_alike
+from napari_pathfm.api import load_embeddings
 from napari_pathfm.core.embeddings import FeatureKey
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.tiles import TileSpec, make_grid
@@ -261,3 +264,18 @@ def test_trident_embeds_our_tiles(slide: SlideReader, project: Project, tmp_path
         (found,) = stored(other, slide)
         means = [tile.mean((0, 1)) for _, tiles in slide.tiles(made.grid) for tile in tiles]
         np.testing.assert_allclose(found.read().vectors[:, :3], means, atol=2)
+
+
+def test_imported_ones_never_stand_for_our_own(
+    slide: SlideReader, project: Project, tmp_path: Path
+) -> None:
+    made = bring(trident(tmp_path, slide), slide, project)
+    store = project.slide_store(slide.id)
+    assert stored_state(project, slide.id, "uni") == (State.WAITING, 0, 0)
+    found = look_in_store(store, made.grid, "uni")
+    assert found.count == 0
+    assert found.before == ("embedded before with other weights (uni_v1 of TRIDENT; now its own)")
+    assert load_embeddings(slide, project, "uni")[1].key == made.key  # there is nothing else
+    own, _ = embedded(project, slide, mpp=3.0)
+    assert own.count < len(made.grid)
+    assert load_embeddings(slide, project, "uni")[1].key == own.key
