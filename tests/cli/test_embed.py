@@ -7,6 +7,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from napari_pathfm.analysis.embed_slide import EmbedTask
 from napari_pathfm.core.embeddings import Embeddings
 from napari_pathfm.core.jobs import run
 from napari_pathfm.io.project import Project
-from napari_pathfm.io.store import stored_features
+from napari_pathfm.io.store import FeatureStore, stored_features
 from napari_pathfm.models.precision import cosine
 
 
@@ -105,3 +108,52 @@ def test_a_process_that_is_killed_loses_its_slide_only(folder: Path, tmp_path: P
     for name, embeddings in one.items():
         np.testing.assert_array_equal(two[name].tiles, embeddings.tiles)
         assert cosine(two[name].vectors, embeddings.vectors).min() > 0.995
+
+
+def assert_gone(group: int) -> None:
+    """Wait for the last process of a group; that which minds Python's semaphores ends last."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process was left behind")
+
+
+def test_ctrl_c_ends_all_processes_and_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
+    options = ["--jobs", "2", "--tile-px", "64", "--tile-mpp", "0.5", "--project"]
+    options = ["embed", str(folder), *options, str(tmp_path / "p")]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "napari_pathfm", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As a shell does: Ctrl+C reaches a program and all that it has started.
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert run.stderr is not None
+    heard = ""
+    while "limited by" not in heard:  # tiles are being embedded
+        line = run.stderr.readline()
+        assert line, heard
+        heard += line
+    os.killpg(run.pid, signal.SIGINT)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in heard + err
+    assert "go on from there" in err
+    assert_gone(run.pid)
+    kept = 0
+    with Project.open(tmp_path / "p", create=False) as project:
+        for store in (tmp_path / "p" / "slides").glob("*.zarr"):
+            for each in stored_features(store):
+                kept += each.count
+                assert len(each.read()) == each.count < each.total
+                with FeatureStore(store, each.key, each.grid()).lock():
+                    pass  # nobody holds it any longer
+        assert project.folder.is_dir()
+    assert kept
