@@ -25,6 +25,8 @@ class _NoWindow(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r} (PATHFM_NO_QT is set)", name=name)
 
 
+os.environ.setdefault("PATHFM_COMPILE", "0")  # tests of it turn it on
+
 if os.environ.get("PATHFM_NO_QT"):
     sys.meta_path.insert(0, _NoWindow())
 

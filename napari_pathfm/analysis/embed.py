@@ -17,7 +17,7 @@ from ..core.jobs import Job, Progress
 from ..core.tiles import TileGrid
 from ..io.store import FeatureStore
 from ..models.base import Encoder
-from ..models.precision import agreement_of
+from ..models.precision import agreement_of, compiling
 from .pace import Pace
 from .tile_order import GivenOrder, TileOrder
 from .units import Done, Units, Vectors
@@ -172,7 +172,14 @@ class _Pipeline:
     def _text(self) -> str:
         units, encoder = self._units, self._encoder
         facts = f"{encoder.device}, {encoder.key.precision}, {units.largest} at a time"
-        parts = [facts, agreement_of(encoder), units.remark, f"limited by {self._pace.limit}"]
+        compiled = "being compiled meanwhile" if compiling(encoder) else ""
+        parts = [
+            facts,
+            agreement_of(encoder),
+            compiled,
+            units.remark,
+            f"limited by {self._pace.limit}",
+        ]
         return f"{self._made.text} ({'; '.join(filter(None, parts))})"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +17,7 @@ from ..core.jobs import Progress
 from . import precision as precisions
 from .base import DeviceLost, EncoderSpec, ModelError
 from .checkpoint import file_hash, load_into, read_state
+from .compiled import Compiler, attach
 from .device import Uploaded, default_device, lost, to_device, upload
 from .folding import fold_batch_norms
 from .keys import MAPPINGS, State
@@ -174,17 +177,25 @@ class NetworkEncoder:
     weights_hash : str
         Goes into the key.
     device : str
+
+    Attributes
+    ----------
+    exact : bool
+        Whether it has to stay in float32; to be set before it is calibrated.
     """
 
     def __init__(
         self, spec: EncoderSpec, network: torch.nn.Module, weights_hash: str, device: str
     ) -> None:
         self.spec, self.device = spec, device
-        self.precision = FLOAT32
+        self.precision, self.exact = FLOAT32, False
         self.trials: tuple[Trial, ...] = ()
+        self._parts: list[NDArray[np.uint8]] = []
         self._weights_hash = weights_hash
         self._network: Any = network.to(device)
         self._scale, self._shift = _normalisation(spec, device)
+        name = f"{spec.name} {weights_hash} {spec.mean} {spec.std}"
+        self._compiler = Compiler(name, spec.input_px, (self._scale, self._shift), device)
 
     @property
     def key(self) -> FeatureKey:
@@ -217,7 +228,25 @@ class NetworkEncoder:
         """
         if not self.calibrated and not isinstance(tiles, Uploaded):
             self.calibrate(tiles)
-        return self._embed(self._network, self.precision, tiles)
+        start = time.perf_counter()
+        vectors = self._embed(self._network, self.precision, tiles)
+        if self.trials:
+            seconds = time.perf_counter() - start
+            self._compiler.worked(seconds, self._network, self.precision)
+        return vectors
+
+    def compile(self) -> None:
+        """Have the network compiled now, which takes a minute; it is tried when it is used next.
+
+        It must have been calibrated. Does nothing where that was done, or is not possible.
+        """
+        self._compiler.start(self._network, self.precision)
+        self._compiler.wait()
+
+    @property
+    def compiling(self) -> bool:
+        """Whether the network is being compiled meanwhile."""
+        return self._compiler.busy
 
     def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Patch tokens of ``(B, H, W, 3)`` uint8 tiles: ``(B, h, w, token_dim)`` float32.
@@ -228,8 +257,8 @@ class NetworkEncoder:
         as_they_are = self.spec.any_size and not tiles.shape[1] % self.spec.patch
         px = tiles.shape[1] if as_they_are else self.spec.input_px
 
-        def grid(images: torch.Tensor) -> torch.Tensor:
-            features: torch.Tensor = self._network.forward_features(images)
+        def grid(pixels: torch.Tensor) -> torch.Tensor:
+            features = self._features(self._network, self.precision, pixels)
             if features.ndim == 4:
                 return features.permute(0, 2, 3, 1)
             patches = features[:, self.spec.prefix_tokens :]
@@ -240,8 +269,8 @@ class NetworkEncoder:
 
     @property
     def calibrated(self) -> bool:
-        """Whether :attr:`precision` has been chosen on real tiles."""
-        return bool(self.trials)
+        """Whether :attr:`precision` has been chosen on real tiles, and nothing new is to try."""
+        return bool(self.trials) and not self._compiler.ready
 
     @property
     def agreement(self) -> str:
@@ -258,6 +287,7 @@ class NetworkEncoder:
 
         Afterwards :attr:`precision` is the fastest that gives the same answers as float32, and
         :attr:`trials` holds what was measured. With too few tiles to judge by it stays as it is.
+        When the network has been compiled later on, that is tried on the tiles of the first time.
 
         Parameters
         ----------
@@ -266,34 +296,65 @@ class NetworkEncoder:
         unit : int
             Tiles of one pass.
         """
-        tiles = tiles[: precisions.CALIBRATION_TILES]
-        if len(tiles) < precisions.ENOUGH_TILES:
-            return
-        parts = [tiles[start : start + unit] for start in range(0, len(tiles), unit)]
-        original = best = self._network
-        run = partial(self._embed, original, FLOAT32)
-        trials = [(yield from precisions.trial(FLOAT32, run, parts))]
-        for precision in precisions.candidates(self.device, self.spec.prefix_tokens == 0):
-            network = precisions.convert(original, precision)
+        if not self.trials:
+            if len(tiles) < precisions.ENOUGH_TILES:
+                return
+            tiles = tiles[: precisions.CALIBRATION_TILES].copy()
+            self._parts = [tiles[start : start + unit] for start in range(0, len(tiles), unit)]
+        trials, best = list(self.trials), self._network
+        for precision, network in self._untried():
             run = partial(self._embed, network, precision)
-            to_beat = precisions.fastest(trials).seconds
-            measured = yield from precisions.trial(precision, run, parts, trials[0], to_beat)
+            against = (trials[0], precisions.fastest(trials).seconds) if trials else ()
+            measured = yield from precisions.trial(precision, run, self._parts, *against)
             trials.append(measured)
             if precisions.fastest(trials) is measured:
                 best = network
         self._network, self.precision = best, precisions.fastest(trials).precision
         self.trials = tuple(trials)
 
+    def _untried(self) -> Iterator[tuple[Precision, torch.nn.Module]]:
+        """Ways to calculate that were not measured, and the network for each; float32 first."""
+        original, first = self._network, not self.trials
+        ways = [self.precision]
+        if first:
+            more = precisions.candidates(self.device, self.spec.prefix_tokens == 0)
+            ways += [each for each in more if each.dtype == "float32" or not self.exact]
+        for precision in ways:
+            network = original
+            if precision != self.precision:
+                network = precisions.convert(original, precision)
+            if first:
+                yield precision, network
+            features = self._compiler.find(precision)
+            if features is not None:
+                yield replace(precision, compiled=True), attach(network, features)
+
     def _embed(
         self, network: Any, precision: Precision, tiles: NDArray[np.uint8] | Uploaded
     ) -> NDArray[np.float32]:
-        def vectors(images: torch.Tensor) -> torch.Tensor:
+        def vectors(pixels: torch.Tensor) -> torch.Tensor:
             if self.spec.pooling == "two-scale":
-                found: torch.Tensor = network.two_scales(images)
+                found: torch.Tensor = network.two_scales(self._normalised(pixels, precision))
                 return found
-            return self._pool(network, network.forward_features(images))
+            return self._pool(network, self._features(network, precision, pixels))
 
         return self._forward(precision, tiles, vectors)
+
+    def _features(self, network: Any, precision: Precision, pixels: torch.Tensor) -> torch.Tensor:
+        """Run a network on ``(B, 3, h, w)`` float32 pixels, 0 to 255."""
+        import torch
+
+        if precision.compiled and pixels.shape[2:] == (self.spec.input_px, self.spec.input_px):
+            order = torch.channels_last
+            found: torch.Tensor = network.from_pixels(pixels.contiguous(memory_format=order))
+        else:
+            found = network.forward_features(self._normalised(pixels, precision))
+        return found
+
+    def _normalised(self, pixels: torch.Tensor, precision: Precision) -> torch.Tensor:
+        """Turn pixels into what the network was trained on; they are changed in place."""
+        images = pixels.mul_(self._scale).add_(self._shift)
+        return images if precision.channels_last else images.contiguous()
 
     def _pool(self, network: Any, features: torch.Tensor) -> torch.Tensor:
         import torch
@@ -322,10 +383,8 @@ class NetworkEncoder:
 
         try:
             with torch.inference_mode(), precisions.autocast(self.device, precision):
-                images = self._images(tiles, as_they_are)
-                if not precision.channels_last:
-                    images = images.contiguous()
-                result: NDArray[np.float32] = answer(images).float().cpu().numpy()
+                pixels = self._pixels(tiles, as_they_are)
+                result: NDArray[np.float32] = answer(pixels).float().cpu().numpy()
                 return result
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
@@ -342,8 +401,8 @@ class NetworkEncoder:
                 "with --device cpu, which is slower."
             ) from error
 
-    def _images(self, tiles: NDArray[np.uint8] | Uploaded, as_they_are: bool) -> torch.Tensor:
-        """Bring tiles to the device, resize and normalise them: ``(B, 3, px, px)`` float32.
+    def _pixels(self, tiles: NDArray[np.uint8] | Uploaded, as_they_are: bool) -> torch.Tensor:
+        """Bring tiles to the device and resize them: ``(B, 3, px, px)`` float32, 0 to 255.
 
         The memory order is channels-last, as in the tiles.
         """
@@ -367,7 +426,7 @@ class NetworkEncoder:
         if spec.gray:
             grey = images.new_tensor(LUMA).view(3, 1, 1)
             images = (images * grey).sum(1, keepdim=True).repeat(1, 3, 1, 1)
-        return images.mul_(self._scale).add_(self._shift)
+        return images
 
 
 class NetworkTextEncoder(NetworkEncoder):
@@ -405,8 +464,8 @@ class NetworkTextEncoder(NetworkEncoder):
 
         network = self._network
 
-        def project(images: torch.Tensor) -> torch.Tensor:
-            projected = network.project(network.forward_features(images))
+        def project(pixels: torch.Tensor) -> torch.Tensor:
+            projected = network.project(self._features(network, self.precision, pixels))
             return torch.nn.functional.normalize(projected.float(), dim=1)
 
         return self._forward(self.precision, tiles, project)

@@ -12,7 +12,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -52,12 +52,20 @@ class Precision:
     plain_attention : bool
         Attention as two matrix products instead of torch's own kernel, which on some processors
         is slower than these: in bfloat16 it takes a quarter of a ViT-S.
+    compiled : bool
+        Whether it runs as code that was made for this processor, see :mod:`.compiled`.
     """
 
     dtype: str = "float32"
     channels_last: bool = False
     exact: int = 0
     plain_attention: bool = False
+    compiled: bool = False
+
+    @property
+    def eager(self) -> Precision:
+        """The same without being compiled."""
+        return replace(self, compiled=False)
 
     @property
     def name(self) -> str:
@@ -67,6 +75,8 @@ class Precision:
             parts.append(f"float32 in the first {self.exact} layers")
         if self.channels_last:
             parts.append("channels-last")
+        if self.compiled:
+            parts.append("compiled")
         return ", ".join(parts)
 
 
@@ -112,6 +122,10 @@ class Calibrating(Protocol):
     def agreement(self) -> str:
         """How near its vectors are to those of float32, in words; empty while that is unknown."""
 
+    @property
+    def compiling(self) -> bool:
+        """Whether a faster way to calculate is being made meanwhile."""
+
     def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
         """Try each precision; every ``next`` is a unit of inference of at most `unit` tiles."""
 
@@ -150,28 +164,29 @@ def convert(network: torch.nn.Module, precision: Precision) -> torch.nn.Module:
             memo[id(parameter)] = made
     converted = copy.deepcopy(network, memo)
     for name, _ in ours[: precision.exact]:
-        _stay_exact(converted.get_submodule(name))
+        part: Any = converted.get_submodule(name)
+        part.forward = _Exact(part)
     if precision.plain_attention:
         for part in converted.modules():
             if hasattr(part, "fused_attn"):  # timm's name for the choice
-                part.fused_attn = False  # type: ignore[assignment]
+                part.fused_attn = False
     if precision.channels_last:
         converted = converted.to(memory_format=torch.channels_last)
     return converted
 
 
-def _stay_exact(module: Any) -> None:
-    """Let a module run in float32 within autocast."""
-    import torch
+class _Exact:
+    """A module's ``forward`` in float32 within autocast; unlike a closure it can be pickled."""
 
-    forward = type(module).forward
+    def __init__(self, module: Any) -> None:
+        self._module = module
 
-    def exact(images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        import torch
+
         with torch.autocast(images.device.type, enabled=False):
-            answer: torch.Tensor = forward(module, images.float())
+            answer: torch.Tensor = type(self._module).forward(self._module, images.float())
             return answer
-
-    module.forward = exact
 
 
 def autocast(device: str, precision: Precision) -> contextlib.AbstractContextManager[Any]:
@@ -257,6 +272,11 @@ def agreement(trials: Sequence[Trial], precision: Precision) -> str:
 def agreement_of(encoder: object) -> str:
     """Say how near an encoder's vectors are to those of float32, if it measures that."""
     return encoder.agreement if isinstance(encoder, Calibrating) else ""
+
+
+def compiling(encoder: object) -> bool:
+    """Whether an encoder is being compiled meanwhile."""
+    return isinstance(encoder, Calibrating) and encoder.compiling
 
 
 def _cosines(trial: Trial) -> str:

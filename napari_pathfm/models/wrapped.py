@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.embeddings import FeatureKey
 from .base import Encoder, EncoderSpec
-from .precision import Calibrating, agreement_of
+from .precision import Calibrating, agreement_of, compiling
 
 E = TypeVar("E", bound=Encoder)
 
@@ -51,6 +51,11 @@ class WrappedEncoder(Generic[E]):
     def agreement(self) -> str:
         """How near its vectors are to those of float32, in words."""
         return agreement_of(self._encoder)
+
+    @property
+    def compiling(self) -> bool:
+        """Whether it is being compiled meanwhile."""
+        return compiling(self._encoder)
 
     def calibration(self, tiles: NDArray[np.uint8], unit: int) -> Generator[None, None, None]:
         """Find the encoder's precision."""

@@ -1,0 +1,262 @@
+"""Networks compiled for the very processor they run on, and kept on disk for the next time.
+
+``torch.export`` and AOTInductor (Ansel et al., "PyTorch 2", ASPLOS 2024, https://pytorch.org) fuse
+what a network does between its convolutions and products into code of its own, with its weights
+in the order that the processor likes best. That takes half a minute, so it happens in a process of
+its own, at low priority, once a network has worked so long that it is likely to go on; whether the
+outcome is taken is decided by measuring, as for every precision.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from pickle import PicklingError
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from .precision import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+WORTH_SECONDS = 30.0
+"""Work of a network after which it is compiled: as long as that takes itself."""
+
+MAX_BYTES = 1 << 30
+"""Networks with more weights than this are not compiled: they would be in memory twice."""
+
+KEEP_BYTES = 4 << 30
+"""What is kept on disk; the networks that were not used for longest go first."""
+
+STALE_SECONDS = 3600.0
+"""Nobody compiles for so long."""
+
+NETWORK = "network.pt"
+"""What the process that compiles is given, in the folder where it works."""
+
+VERSION = 2
+"""Goes up when networks must be compiled anew."""
+
+OFF = "PATHFM_COMPILE"
+"""Environment variable: ``0`` for never."""
+
+
+def folder() -> Path:
+    """Where compiled networks are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("napari-pathfm")) / "compiled"
+
+
+def file_of(network: str, precision: Precision, device: str) -> Path:
+    """Where a compiled network is, or would be.
+
+    Parameters
+    ----------
+    network : str
+        What tells networks apart: architecture, weights and how images are prepared.
+    precision : Precision
+    device : str
+    """
+    import torch
+
+    kind = device.partition(":")[0]
+    card = torch.cuda.get_device_name(device) if kind == "cuda" else ""
+    facts = (VERSION, network, precision.eager, kind, card, _processor())
+    versions = tuple(importlib.metadata.version(name) for name in ("torch", "timm"))
+    digest = hashlib.blake2b(repr((*facts, *versions)).encode(), digest_size=12).hexdigest()
+    return folder() / f"{digest}.pt2"
+
+
+def load(file: Path) -> Callable[[torch.Tensor], Any] | None:
+    """Load a compiled network: ``(B, 3, px, px)`` float32 pixels, channels-last, to its features.
+
+    ``None`` if there is none; a file that is damaged is removed.
+    """
+    import torch
+
+    if not file.is_file():
+        return None
+    # It looks for a card, and says that there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    try:
+        made: Callable[[torch.Tensor], Any] = torch._inductor.aoti_load_package(str(file))
+        os.utime(file)  # used now
+    except (RuntimeError, OSError, ValueError, KeyError):  # what torch says of a damaged file
+        file.unlink(missing_ok=True)
+        return None
+    return made
+
+
+def attach(network: torch.nn.Module, features: Callable[[torch.Tensor], Any]) -> torch.nn.Module:
+    """Return a network that shares all with another, and has ``from_pixels`` besides."""
+    made = copy.copy(network)
+    made.from_pixels = features  # type: ignore[assignment]
+    return made
+
+
+class Compiler:
+    """Has one network compiled when that is worth it.
+
+    Parameters
+    ----------
+    name : str
+        See :func:`file_of`.
+    px : int
+        Side of its images.
+    normalisation : tuple of torch.Tensor
+        Factor and summand that turn pixels of 0 to 255 into such images.
+    device : str
+    """
+
+    def __init__(
+        self, name: str, px: int, normalisation: tuple[torch.Tensor, torch.Tensor], device: str
+    ) -> None:
+        self.name, self.px, self.device = name, px, device
+        self._normalisation = normalisation
+        self._worked = 0.0
+        self._file: Path | None = None
+        self._tried: set[Path] = set()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether networks can be compiled for the device, and the user has nothing against it."""
+        return self.device.partition(":")[0] in ("cpu", "cuda") and os.environ.get(OFF) != "0"
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being compiled."""
+        preparing = self._thread is not None and self._thread.is_alive()
+        return preparing or (self._process is not None and self._process.poll() is None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been compiled and was not tried."""
+        file = self._file
+        return file is not None and file not in self._tried and not self.busy and file.is_file()
+
+    def find(self, precision: Precision) -> Callable[[torch.Tensor], Any] | None:
+        """Return the compiled network if there is one, to be tried (see :func:`load`)."""
+        if precision.compiled or not self.possible:
+            return None
+        file = file_of(self.name, precision, self.device)
+        self._tried.add(file)
+        return load(file)
+
+    def worked(self, seconds: float, network: torch.nn.Module, precision: Precision) -> None:
+        """Take notice of work that was done; begins when there was enough of it."""
+        self._worked += seconds
+        if self._worked > WORTH_SECONDS:
+            self.start(network, precision)
+
+    def start(self, network: torch.nn.Module, precision: Precision) -> None:
+        """Begin, unless that was done before, or is no use.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            As :func:`~.precision.convert` makes it.
+        precision : Precision
+        """
+        if self._file is None and self.possible:
+            self._file = file_of(self.name, precision, self.device)
+            known = self._file in self._tried and self._file.is_file()
+            if not known and not precision.compiled and _bytes(network) <= MAX_BYTES:
+                self._thread = threading.Thread(
+                    target=self._begin, args=(network, precision, self._file), daemon=True
+                )
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until it has been compiled, or could not be."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._process is not None:
+            self._process.wait()
+
+    def _begin(self, network: torch.nn.Module, precision: Precision, file: Path) -> None:
+        self._tried.discard(file)
+        failed, work = file.with_suffix(".failed"), file.with_suffix(".work")
+        if failed.exists() or file.exists() or not _taken(work):
+            return
+        try:
+            _save((network, precision, self._normalisation, self.px), work / NETWORK)
+        except (PicklingError, AttributeError, TypeError, RuntimeError, OSError) as error:
+            # A stranger's network that cannot be pickled, or a full disk.
+            failed.write_text(str(error))
+            shutil.rmtree(work, ignore_errors=True)
+            return
+        with (work / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "napari_pathfm.models.compiling", str(work), str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        finalize(self, _stop, self._process, work)
+
+
+def _taken(work: Path) -> bool:
+    """Make the folder to work in; ``False`` where another process has it already."""
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if time.time() - work.stat().st_mtime > STALE_SECONDS:
+            shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+    try:
+        work.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _stop(process: subprocess.Popen[bytes], work: Path) -> None:
+    process.kill()
+    process.wait()
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _save(what: tuple[Any, ...], file: Path) -> None:
+    import torch
+
+    torch.save(what, file)
+
+
+def _bytes(network: torch.nn.Module) -> int:
+    return sum(part.numel() * part.element_size() for part in network.parameters())
+
+
+def _processor() -> str:
+    """Say what processor this is; code for one may not run on another."""
+    facts = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "flags", "Features")):
+                facts.append(line)
+            elif not line:
+                break  # the first core stands for all
+    return "\n".join(facts)
+
+
+def tidy(folder: Path) -> None:
+    """Remove the networks that were not used for longest, if there is more than is kept."""
+    files = sorted(folder.glob("*.pt2"), key=lambda file: file.stat().st_mtime, reverse=True)
+    total = 0
+    for file in files:
+        total += file.stat().st_size
+        if total > KEEP_BYTES:
+            file.unlink(missing_ok=True)

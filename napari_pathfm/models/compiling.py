@@ -1,0 +1,122 @@
+"""The process that compiles a network: ``python -m napari_pathfm.models.compiling WORK FILE``.
+
+WORK holds ``network.pt`` from :class:`~.compiled.Compiler`. What comes out is run once and compared
+before it is moved to FILE: whatever is wrong with it goes wrong here. If it cannot be made, a file
+``.failed`` beside FILE says why, and nobody tries again with these versions.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .compiled import NETWORK, tidy
+from .precision import Precision, autocast
+
+BATCH, MAX_BATCH = 4, 4096
+"""Tiles that it is compiled with; it takes any number up to the second."""
+
+SAME = 0.999
+"""Least cosine to what the network itself answers."""
+
+
+class _FromPixels(torch.nn.Module):
+    """A network's features in its precision, normalisation included."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        precision: Precision,
+        normalisation: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:
+        super().__init__()
+        self.network, self._precision = network, precision
+        self._scale, self._shift = normalisation
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        images = pixels * self._scale + self._shift
+        if not self._precision.channels_last:
+            images = images.contiguous()
+        with autocast(pixels.device.type, self._precision):
+            return self.network.forward_features(images)  # type: ignore[operator]
+
+
+def compile_network(
+    network: torch.nn.Module,
+    precision: Precision,
+    normalisation: tuple[torch.Tensor, torch.Tensor],
+    px: int,
+    file: Path,
+) -> None:
+    """Compile a network's features for any number of ``(3, px, px)`` tiles.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    precision : Precision
+    normalisation : tuple of torch.Tensor
+        Factor and summand, ``(3, 1, 1)`` float32 each.
+    px : int
+    file : Path
+        To be made.
+
+    Raises
+    ------
+    Exception
+        It cannot be exported or compiled, or does not answer as the network does.
+    """
+    device = normalisation[0].device
+    features = _FromPixels(network, precision, normalisation).eval()
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    with torch.no_grad():
+        example = (_pixels(BATCH, px, device),)
+        exported = torch.export.export(features, example, dynamic_shapes=({0: batch},))
+        torch._inductor.aoti_compile_and_package(
+            exported,
+            package_path=str(file),
+            # Weights are packed once; as many threads as whoever runs it has.
+            inductor_configs={"freezing": True, "cpp.dynamic_threads": True},
+        )
+        made = torch._inductor.aoti_load_package(str(file))
+        for count in (1, BATCH, 2 * BATCH):
+            pixels = _pixels(count, px, device)
+            theirs, ours = made(pixels).float().flatten(1), features(pixels).float().flatten(1)
+            least = torch.nn.functional.cosine_similarity(theirs, ours).min().item()
+            if not least >= SAME:
+                raise ValueError(f"compiled it answers otherwise: cosine {least:.4f}")
+
+
+def _pixels(count: int, px: int, device: torch.device) -> torch.Tensor:
+    """``(count, 3, px, px)`` float32, 0 to 255, in the memory order of tiles."""
+    pixels = 255 * torch.rand(count, 3, px, px, device=device)
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def main(work: Path, file: Path) -> None:
+    """Compile what lies in a folder, and remove the folder."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the network is still at work
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "inductor")
+    try:
+        # It was written a moment ago, by the program that waits for this.
+        what: Any = torch.load(work / NETWORK, weights_only=False)
+        network, precision, normalisation, px = what
+        made = work / "made.pt2"
+        compile_network(network, precision, normalisation, px, made)
+        os.replace(made, file)
+        tidy(file.parent)
+    except Exception as error:
+        file.with_suffix(".failed").write_text(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
