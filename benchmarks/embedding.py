@@ -95,7 +95,7 @@ class Pipeline:
         return self.queue.call(lambda: seconds_a_pass(forward))
 
 
-def measure(networks: Sequence[str], tiles: int, peer: bool) -> dict[str, Any]:
+def measure(networks: Sequence[str], tiles: int, peer: bool, repetitions: int) -> dict[str, Any]:
     """Measure networks of the catalogue."""
     import torch
 
@@ -105,12 +105,15 @@ def measure(networks: Sequence[str], tiles: int, peer: bool) -> dict[str, Any]:
             "slide": Path(SLIDE).stem,
             "threads": torch.get_num_threads(),
             "networks": {
-                name: measure_network(name, slide, middle(grid, tiles), peer) for name in networks
+                name: measure_network(name, slide, middle(grid, tiles), peer, repetitions)
+                for name in networks
             },
         }
 
 
-def measure_network(name: str, slide: SlideReader, grid: TileGrid, peer: bool) -> dict[str, Any]:
+def measure_network(
+    name: str, slide: SlideReader, grid: TileGrid, peer: bool, repetitions: int
+) -> dict[str, Any]:
     """Compare all sides with one network."""
     say(f"{name}, {len(grid)} tiles")
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +140,7 @@ def measure_network(name: str, slide: SlideReader, grid: TileGrid, peer: bool) -
                 "lazyslide_mixed": cache(lambda: theirs.embed("float16", FEW) * len(grid) / FEW),
             }
         try:
-            seconds = compare(sides)
+            seconds = compare(sides, repetitions)
         finally:
             if theirs is not None:
                 theirs.close()
@@ -254,8 +257,7 @@ if __name__ == "__main__":
     parser.add_argument("--tiles", type=int, default=2000, help="at most so many tiles")
     parser.add_argument("--network", choices=NETWORKS, action="append", help="all if absent")
     parser.add_argument("--no-peer", action="store_true", help="leave LazySlide out")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each side, in turns")
     options, sys.argv[1:] = parser.parse_known_args()
-    main(
-        "embedding",
-        lambda: measure(options.network or NETWORKS, options.tiles, not options.no_peer),
-    )
+    networks, peer = options.network or NETWORKS, not options.no_peer
+    main("embedding", lambda: measure(networks, options.tiles, peer, options.repetitions))

@@ -47,7 +47,7 @@ STALE_SECONDS = 3600.0
 NETWORK = "network.pt"
 """What the process that compiles is given, in the folder where it works."""
 
-VERSION = 2
+VERSION = 3
 """Goes up when networks must be compiled anew."""
 
 OFF = "PATHFM_COMPILE"
@@ -82,7 +82,7 @@ def file_of(network: str, precision: Precision, device: str) -> Path:
 
 
 def load(file: Path) -> Callable[[torch.Tensor], Any] | None:
-    """Load a compiled network: ``(B, 3, px, px)`` float32 pixels, channels-last, to its features.
+    """Load a compiled network: ``(B, 3, px, px)`` uint8 pixels, channels-last, to its features.
 
     ``None`` if there is none; a file that is damaged is removed.
     """

@@ -92,8 +92,8 @@ def compile_network(
 
 
 def _pixels(count: int, px: int, device: torch.device) -> torch.Tensor:
-    """``(count, 3, px, px)`` float32, 0 to 255, in the memory order of tiles."""
-    pixels = 255 * torch.rand(count, 3, px, px, device=device)
+    """``(count, 3, px, px)`` uint8 in the memory order of tiles."""
+    pixels = torch.randint(0, 256, (count, 3, px, px), dtype=torch.uint8, device=device)
     return pixels.contiguous(memory_format=torch.channels_last)
 
 

@@ -341,10 +341,12 @@ class NetworkEncoder:
         return self._forward(precision, tiles, vectors)
 
     def _features(self, network: Any, precision: Precision, pixels: torch.Tensor) -> torch.Tensor:
-        """Run a network on ``(B, 3, h, w)`` float32 pixels, 0 to 255."""
+        """Run a network on ``(B, 3, h, w)`` pixels, 0 to 255."""
         import torch
 
-        if precision.compiled and pixels.shape[2:] == (self.spec.input_px, self.spec.input_px):
+        as_compiled = pixels.dtype, *pixels.shape[2:]
+        side = self.spec.input_px
+        if precision.compiled and as_compiled == (torch.uint8, side, side):
             order = torch.channels_last
             found: torch.Tensor = network.from_pixels(pixels.contiguous(memory_format=order))
         else:
@@ -352,8 +354,8 @@ class NetworkEncoder:
         return found
 
     def _normalised(self, pixels: torch.Tensor, precision: Precision) -> torch.Tensor:
-        """Turn pixels into what the network was trained on; they are changed in place."""
-        images = pixels.mul_(self._scale).add_(self._shift)
+        """Turn pixels into what the network was trained on."""
+        images = (pixels * self._scale).add_(self._shift)
         return images if precision.channels_last else images.contiguous()
 
     def _pool(self, network: Any, features: torch.Tensor) -> torch.Tensor:
@@ -402,9 +404,10 @@ class NetworkEncoder:
             ) from error
 
     def _pixels(self, tiles: NDArray[np.uint8] | Uploaded, as_they_are: bool) -> torch.Tensor:
-        """Bring tiles to the device and resize them: ``(B, 3, px, px)`` float32, 0 to 255.
+        """Bring tiles to the device and resize them: ``(B, 3, px, px)``, 0 to 255.
 
-        The memory order is channels-last, as in the tiles.
+        They are float32 where something was to be calculated, else uint8 as they came. The memory
+        order is channels-last, as in the tiles.
         """
         import torch
 
@@ -412,10 +415,10 @@ class NetworkEncoder:
             raise ValueError(f"tiles must be (B, H, H, 3) uint8, not {tiles.shape}")
         spec = self.spec
         images = to_device(tiles, self.device)
-        images = images.permute(0, 3, 1, 2).float()
+        images = images.permute(0, 3, 1, 2)
         if tiles.shape[1] != spec.tile_px and not as_they_are:
             images = torch.nn.functional.interpolate(
-                images,
+                images.float(),
                 size=(spec.tile_px, spec.tile_px),
                 mode=spec.interpolation,
                 antialias=True,
@@ -424,7 +427,7 @@ class NetworkEncoder:
             edge = (spec.tile_px - spec.crop_px) // 2
             images = images[..., edge : edge + spec.crop_px, edge : edge + spec.crop_px]
         if spec.gray:
-            grey = images.new_tensor(LUMA).view(3, 1, 1)
+            grey = self._scale.new_tensor(LUMA).view(3, 1, 1)
             images = (images * grey).sum(1, keepdim=True).repeat(1, 3, 1, 1)
         return images
 

@@ -31,9 +31,9 @@ CALIBRATION_SECONDS = 5.0
 """A network that is so slow that float32 alone takes longer is measured on fewer tiles."""
 
 
-EXACT_LAYERS = 3
+EXACT_LAYERS = 2
 """Of a convolutional network in bfloat16. EfficientNet-Lite0's mean cosine to float32 on tissue
-rises from 0.9990 to 0.9994, for no time."""
+rises from 0.9971 to 0.9992; a third layer adds nothing."""
 
 
 @dataclass(frozen=True)
