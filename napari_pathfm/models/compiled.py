@@ -10,9 +10,9 @@ outcome is taken is decided by measuring, as for every precision.
 from __future__ import annotations
 
 import copy
+import ctypes
 import hashlib
 import importlib.metadata
-import logging
 import os
 import platform
 import shutil
@@ -20,7 +20,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from pickle import PicklingError
@@ -47,7 +46,7 @@ STALE_SECONDS = 3600.0
 NETWORK = "network.pt"
 """What the process that compiles is given, in the folder where it works."""
 
-VERSION = 3
+VERSION = 4
 """Goes up when networks must be compiled anew."""
 
 OFF = "PATHFM_COMPILE"
@@ -61,7 +60,7 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("napari-pathfm")) / "compiled"
 
 
-def file_of(network: str, precision: Precision, device: str) -> Path:
+def file_of(network: str, precision: Precision) -> Path:
     """Where a compiled network is, or would be.
 
     Parameters
@@ -69,39 +68,83 @@ def file_of(network: str, precision: Precision, device: str) -> Path:
     network : str
         What tells networks apart: architecture, weights and how images are prepared.
     precision : Precision
-    device : str
     """
-    import torch
-
-    kind = device.partition(":")[0]
-    card = torch.cuda.get_device_name(device) if kind == "cuda" else ""
-    facts = (VERSION, network, precision.eager, kind, card, _processor())
+    facts = (VERSION, network, precision.eager, _processor())
     versions = tuple(importlib.metadata.version(name) for name in ("torch", "timm"))
     digest = hashlib.blake2b(repr((*facts, *versions)).encode(), digest_size=12).hexdigest()
-    return folder() / f"{digest}.pt2"
+    return folder() / f"{digest}.so"
 
 
-def load(file: Path) -> Callable[[torch.Tensor], Any] | None:
-    """Load a compiled network: ``(B, 3, px, px)`` uint8 pixels, channels-last, to its features.
+class CompiledNetwork:
+    """A network as a shared library of its own.
 
-    ``None`` if there is none; a file that is damaged is removed.
+    It is called through the C interface of AOTInductor (``aoti_runtime/interface.h`` of torch) by
+    ctypes, which lets go of Python's lock meanwhile; torch's own loader keeps it, so that the window
+    would stand still while the network works.
+
+    Parameters
+    ----------
+    file : Path
+
+    Raises
+    ------
+    OSError
+        It is no library.
+    AttributeError, RuntimeError
+        It is another one, or gives more than one answer.
     """
-    import torch
 
+    def __init__(self, file: Path) -> None:
+        self._library = ctypes.CDLL(str(file))
+        self._network = ctypes.c_void_p()
+        self._do("CreateWithDevice", ctypes.byref(self._network), ctypes.c_size_t(1), b"cpu", None)
+        answers = ctypes.c_size_t()
+        self._do("GetNumOutputs", self._network, ctypes.byref(answers))
+        if answers.value != 1:
+            raise RuntimeError(f"it has {answers.value} answers")
+        finalize(self, self._library.AOTInductorModelContainerDelete, self._network)
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the features of ``(B, 3, px, px)`` uint8 pixels, channels-last."""
+        import torch
+
+        aoti: Any = torch._C._aoti
+        capsule = aoti.unsafe_alloc_void_ptr_from_tensor(pixels)
+        given = (ctypes.c_void_p * 1)(_pointer_of(capsule, None))  # which is stolen
+        made = (ctypes.c_void_p * 1)()
+        one = ctypes.c_size_t(1)
+        self._do("Run", self._network, given, one, made, one, None, None)
+        answer: torch.Tensor = aoti.alloc_tensor_by_stealing_from_void_ptr(
+            _capsule_of(made[0], None, None)
+        )
+        return answer
+
+    def _do(self, name: str, *arguments: Any) -> None:
+        if getattr(self._library, f"AOTInductorModelContainer{name}")(*arguments):
+            raise RuntimeError(f"a compiled network failed ({name})")
+
+
+_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_capsule_of = ctypes.pythonapi.PyCapsule_New
+_capsule_of.restype = ctypes.py_object
+_capsule_of.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+
+
+def load(file: Path) -> CompiledNetwork | None:
+    """Load a compiled network: ``None`` if there is none; a damaged file is removed."""
     if not file.is_file():
         return None
-    # It looks for a card, and says that there is none.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
-        made: Callable[[torch.Tensor], Any] = torch._inductor.aoti_load_package(str(file))
+        made = CompiledNetwork(file)
         os.utime(file)  # used now
-    except (RuntimeError, OSError, ValueError, KeyError):  # what torch says of a damaged file
+    except (OSError, AttributeError, RuntimeError):
         file.unlink(missing_ok=True)
         return None
     return made
 
 
-def attach(network: torch.nn.Module, features: Callable[[torch.Tensor], Any]) -> torch.nn.Module:
+def attach(network: torch.nn.Module, features: CompiledNetwork) -> torch.nn.Module:
     """Return a network that shares all with another, and has ``from_pixels`` besides."""
     made = copy.copy(network)
     made.from_pixels = features  # type: ignore[assignment]
@@ -135,8 +178,8 @@ class Compiler:
 
     @property
     def possible(self) -> bool:
-        """Whether networks can be compiled for the device, and the user has nothing against it."""
-        return self.device.partition(":")[0] in ("cpu", "cuda") and os.environ.get(OFF) != "0"
+        """Whether the device is a processor, and the user has nothing against it."""
+        return self.device == "cpu" and os.environ.get(OFF) != "0"
 
     @property
     def busy(self) -> bool:
@@ -150,11 +193,11 @@ class Compiler:
         file = self._file
         return file is not None and file not in self._tried and not self.busy and file.is_file()
 
-    def find(self, precision: Precision) -> Callable[[torch.Tensor], Any] | None:
-        """Return the compiled network if there is one, to be tried (see :func:`load`)."""
+    def find(self, precision: Precision) -> CompiledNetwork | None:
+        """Return the compiled network if there is one, to be tried."""
         if precision.compiled or not self.possible:
             return None
-        file = file_of(self.name, precision, self.device)
+        file = file_of(self.name, precision)
         self._tried.add(file)
         return load(file)
 
@@ -174,7 +217,7 @@ class Compiler:
         precision : Precision
         """
         if self._file is None and self.possible:
-            self._file = file_of(self.name, precision, self.device)
+            self._file = file_of(self.name, precision)
             known = self._file in self._tried and self._file.is_file()
             if not known and not precision.compiled and _bytes(network) <= MAX_BYTES:
                 self._thread = threading.Thread(
@@ -254,7 +297,7 @@ def _processor() -> str:
 
 def tidy(folder: Path) -> None:
     """Remove the networks that were not used for longest, if there is more than is kept."""
-    files = sorted(folder.glob("*.pt2"), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = sorted(folder.glob("*.so"), key=lambda file: file.stat().st_mtime, reverse=True)
     total = 0
     for file in files:
         total += file.stat().st_size

@@ -301,30 +301,36 @@ class NetworkEncoder:
                 return
             tiles = tiles[: precisions.CALIBRATION_TILES].copy()
             self._parts = [tiles[start : start + unit] for start in range(0, len(tiles), unit)]
-        trials, best = list(self.trials), self._network
-        for precision, network in self._untried():
+        before = {trial.precision: trial for trial in self.trials}
+        trials: list[Trial] = []
+        best = self._network
+        for precision, network in self._ways():
             run = partial(self._embed, network, precision)
-            against = (trials[0], precisions.fastest(trials).seconds) if trials else ()
-            measured = yield from precisions.trial(precision, run, self._parts, *against)
+            reference = next(iter((*self.trials, *trials)), None)
+            to_beat = precisions.fastest(trials).seconds if trials else np.inf
+            measured = yield from precisions.trial(precision, run, self._parts, reference, to_beat)
             trials.append(measured)
             if precisions.fastest(trials) is measured:
                 best = network
         self._network, self.precision = best, precisions.fastest(trials).precision
-        self.trials = tuple(trials)
+        after = {trial.precision: trial for trial in trials}
+        self.trials = tuple({**before, **after}.values())
 
-    def _untried(self) -> Iterator[tuple[Precision, torch.nn.Module]]:
-        """Ways to calculate that were not measured, and the network for each; float32 first."""
-        original, first = self._network, not self.trials
-        ways = [self.precision]
-        if first:
+    def _ways(self) -> Iterator[tuple[Precision, torch.nn.Module]]:
+        """Ways to calculate, and the network for each; float32 first.
+
+        When a compiled one has come later on, it is that and the one before: the machine may have
+        been faster or slower when all were measured.
+        """
+        original, ways = self._network, [self.precision]
+        if not self.trials:
             more = precisions.candidates(self.device, self.spec.prefix_tokens == 0)
             ways += [each for each in more if each.dtype == "float32" or not self.exact]
         for precision in ways:
             network = original
             if precision != self.precision:
                 network = precisions.convert(original, precision)
-            if first:
-                yield precision, network
+            yield precision, network
             features = self._compiler.find(precision)
             if features is not None:
                 yield replace(precision, compiled=True), attach(network, features)

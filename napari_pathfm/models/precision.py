@@ -31,9 +31,9 @@ CALIBRATION_SECONDS = 5.0
 """A network that is so slow that float32 alone takes longer is measured on fewer tiles."""
 
 
-EXACT_LAYERS = 2
+EXACT_LAYERS = 3
 """Of a convolutional network in bfloat16. EfficientNet-Lite0's mean cosine to float32 on tissue
-rises from 0.9971 to 0.9992; a third layer adds nothing."""
+rises from 0.9971 to 0.9992, for 5% of its time."""
 
 
 @dataclass(frozen=True)
