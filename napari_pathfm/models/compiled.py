@@ -78,9 +78,9 @@ def file_of(network: str, precision: Precision) -> Path:
 class CompiledNetwork:
     """A network as a shared library of its own.
 
-    It is called through the C interface of AOTInductor (``aoti_runtime/interface.h`` of torch) by
-    ctypes, which lets go of Python's lock meanwhile; torch's own loader keeps it, so that the window
-    would stand still while the network works.
+    It is called by ctypes through the C interface of AOTInductor (``aoti_runtime/interface.h`` of
+    torch), which lets go of Python's lock meanwhile; torch's own loader keeps it, so that the
+    window would stand still while the network works.
 
     Parameters
     ----------
