@@ -367,7 +367,10 @@ def get_encoder(
     RegistryError
         There is no such encoder, or two of that name.
     """
-    return _get(encoders(), name, weights=weights, device=device, report=report)
+    encoder: Encoder = _get(encoders(), name, weights=weights, device=device, report=report)
+    if hasattr(encoder, "origin"):
+        encoder.origin = name, weights
+    return encoder
 
 
 def get_segmenter(

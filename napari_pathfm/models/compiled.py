@@ -13,6 +13,7 @@ import copy
 import ctypes
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -21,8 +22,8 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -43,8 +44,11 @@ KEEP_BYTES = 4 << 30
 STALE_SECONDS = 3600.0
 """Nobody compiles for so long."""
 
-NETWORK = "network.pt"
-"""What the process that compiles is given, in the folder where it works."""
+JOB = "job.json"
+"""What the process that compiles is told, in the folder where it works."""
+
+Origin = tuple[str, Path | None]
+"""Name of an encoder and the weights that were asked for."""
 
 VERSION = 4
 """Goes up when networks must be compiled anew."""
@@ -154,22 +158,17 @@ def attach(network: torch.nn.Module, features: CompiledNetwork) -> torch.nn.Modu
 class Compiler:
     """Has one network compiled when that is worth it.
 
+    The process that does it loads the network for itself: nothing is pickled.
+
     Parameters
     ----------
     name : str
         See :func:`file_of`.
-    px : int
-        Side of its images.
-    normalisation : tuple of torch.Tensor
-        Factor and summand that turn pixels of 0 to 255 into such images.
     device : str
     """
 
-    def __init__(
-        self, name: str, px: int, normalisation: tuple[torch.Tensor, torch.Tensor], device: str
-    ) -> None:
-        self.name, self.px, self.device = name, px, device
-        self._normalisation = normalisation
+    def __init__(self, name: str, device: str) -> None:
+        self.name, self.device = name, device
         self._worked = 0.0
         self._file: Path | None = None
         self._tried: set[Path] = set()
@@ -180,6 +179,12 @@ class Compiler:
     def possible(self) -> bool:
         """Whether the device is a processor, and the user has nothing against it."""
         return self.device == "cpu" and os.environ.get(OFF) != "0"
+
+    @property
+    def _able(self) -> bool:
+        """Whether there is a C++ compiler, which the code goes through."""
+        names = (os.environ.get("CXX", "g++"), "clang++", "cl")
+        return any(shutil.which(name) for name in names)
 
     @property
     def busy(self) -> bool:
@@ -201,27 +206,34 @@ class Compiler:
         self._tried.add(file)
         return load(file)
 
-    def worked(self, seconds: float, network: torch.nn.Module, precision: Precision) -> None:
+    def worked(
+        self,
+        seconds: float,
+        origin: Origin | None,
+        network: torch.nn.Module,
+        precision: Precision,
+    ) -> None:
         """Take notice of work that was done; begins when there was enough of it."""
         self._worked += seconds
         if self._worked > WORTH_SECONDS:
-            self.start(network, precision)
+            self.start(origin, network, precision)
 
-    def start(self, network: torch.nn.Module, precision: Precision) -> None:
+    def start(self, origin: Origin | None, network: torch.nn.Module, precision: Precision) -> None:
         """Begin, unless that was done before, or is no use.
 
         Parameters
         ----------
+        origin : Origin or None
+            Where another process gets the network from.
         network : torch.nn.Module
-            As :func:`~.precision.convert` makes it.
         precision : Precision
         """
-        if self._file is None and self.possible:
+        if self._file is None and self.possible and origin is not None:
             self._file = file_of(self.name, precision)
             known = self._file in self._tried and self._file.is_file()
-            if not known and not precision.compiled and _bytes(network) <= MAX_BYTES:
+            if self._able and not known and not precision.compiled and _bytes(network) <= MAX_BYTES:
                 self._thread = threading.Thread(
-                    target=self._begin, args=(network, precision, self._file), daemon=True
+                    target=self._begin, args=(origin, precision, self._file), daemon=True
                 )
                 self._thread.start()
 
@@ -232,24 +244,26 @@ class Compiler:
         if self._process is not None:
             self._process.wait()
 
-    def _begin(self, network: torch.nn.Module, precision: Precision, file: Path) -> None:
+    def _begin(self, origin: Origin, precision: Precision, file: Path) -> None:
         self._tried.discard(file)
         failed, work = file.with_suffix(".failed"), file.with_suffix(".work")
         if failed.exists() or file.exists() or not _taken(work):
             return
-        try:
-            _save((network, precision, self._normalisation, self.px), work / NETWORK)
-        except (PicklingError, AttributeError, TypeError, RuntimeError, OSError) as error:
-            # A stranger's network that cannot be pickled, or a full disk.
-            failed.write_text(str(error))
-            shutil.rmtree(work, ignore_errors=True)
-            return
+        encoder, weights = origin
+        job = {
+            "encoder": encoder,
+            "weights": None if weights is None else str(Path(weights).absolute()),
+            "precision": asdict(precision),
+            "file": str(file),
+        }
+        (work / JOB).write_text(json.dumps(job))
         with (work / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "napari_pathfm.models.compiling", str(work), str(file)],
+                [sys.executable, "-m", "napari_pathfm.models.compiling", str(work)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, OFF: "0"},
             )
         finalize(self, _stop, self._process, work)
 
@@ -271,12 +285,6 @@ def _stop(process: subprocess.Popen[bytes], work: Path) -> None:
     process.kill()
     process.wait()
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _save(what: tuple[Any, ...], file: Path) -> None:
-    import torch
-
-    torch.save(what, file)
 
 
 def _bytes(network: torch.nn.Module) -> int:

@@ -1,12 +1,13 @@
-"""The process that compiles a network: ``python -m napari_pathfm.models.compiling WORK FILE``.
+"""The process that compiles a network: ``python -m napari_pathfm.models.compiling WORK``.
 
-WORK holds ``network.pt`` from :class:`~.compiled.Compiler`. What comes out is run once and compared
-before it is moved to FILE: whatever is wrong with it goes wrong here. If it cannot be made, a file
-``.failed`` beside FILE says why, and nobody tries again with these versions.
+WORK holds ``job.json`` from :class:`~.compiled.Compiler`. What comes out is run once and compared
+before it is moved to where it is wanted: whatever is wrong with it goes wrong here. If it cannot be
+made, a file ``.failed`` there says why, and nobody tries again with these versions.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -16,7 +17,8 @@ from typing import Any
 
 import torch
 
-from .compiled import NETWORK, CompiledNetwork, tidy
+from .catalog import get_encoder
+from .compiled import JOB, CompiledNetwork, tidy
 from .precision import Precision, autocast
 
 BATCH, MAX_BATCH = 4, 4096
@@ -107,18 +109,20 @@ def _pixels(count: int, px: int, device: torch.device) -> torch.Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def main(work: Path, file: Path) -> None:
-    """Compile what lies in a folder, and remove the folder."""
+def main(work: Path) -> None:
+    """Compile what a folder says, and remove the folder."""
     if hasattr(os, "nice"):
         os.nice(10)
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the network is still at work
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "inductor")
+    job = json.loads((work / JOB).read_text())
+    file, precision = Path(job["file"]), Precision(**job["precision"])
     try:
-        # It was written a moment ago, by the program that waits for this.
-        what: Any = torch.load(work / NETWORK, weights_only=False)
-        network, precision, normalisation, px = what
+        weights = None if job["weights"] is None else Path(job["weights"])
+        encoder: Any = get_encoder(job["encoder"], weights, "cpu")
+        network, normalisation = encoder.to_compile(precision)
         made = work / "made.so"
-        compile_network(network, precision, normalisation, px, made)
+        compile_network(network, precision, normalisation, encoder.spec.input_px, made)
         os.replace(made, file)
         tidy(file.parent)
     except Exception as error:
@@ -129,4 +133,4 @@ def main(work: Path, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -17,7 +17,7 @@ from ..core.jobs import Progress
 from . import precision as precisions
 from .base import DeviceLost, EncoderSpec, ModelError
 from .checkpoint import file_hash, load_into, read_state
-from .compiled import Compiler, attach
+from .compiled import Compiler, Origin, attach
 from .device import Uploaded, default_device, lost, to_device, upload
 from .folding import fold_batch_norms
 from .keys import MAPPINGS, State
@@ -182,6 +182,8 @@ class NetworkEncoder:
     ----------
     exact : bool
         Whether it has to stay in float32; to be set before it is calibrated.
+    origin : tuple or None
+        With which name and weights another process gets the same encoder; only then it is compiled.
     """
 
     def __init__(
@@ -189,13 +191,14 @@ class NetworkEncoder:
     ) -> None:
         self.spec, self.device = spec, device
         self.precision, self.exact = FLOAT32, False
+        self.origin: Origin | None = None
         self.trials: tuple[Trial, ...] = ()
         self._parts: list[NDArray[np.uint8]] = []
         self._weights_hash = weights_hash
         self._network: Any = network.to(device)
         self._scale, self._shift = _normalisation(spec, device)
-        name = f"{spec.name} {weights_hash} {spec.mean} {spec.std}"
-        self._compiler = Compiler(name, spec.input_px, (self._scale, self._shift), device)
+        name = f"{spec.name} {weights_hash} {spec.mean} {spec.std} {spec.input_px}"
+        self._compiler = Compiler(name, device)
 
     @property
     def key(self) -> FeatureKey:
@@ -232,7 +235,7 @@ class NetworkEncoder:
         vectors = self._embed(self._network, self.precision, tiles)
         if self.trials:
             seconds = time.perf_counter() - start
-            self._compiler.worked(seconds, self._network, self.precision)
+            self._compiler.worked(seconds, self.origin, self._network, self.precision)
         return vectors
 
     def compile(self) -> None:
@@ -240,13 +243,19 @@ class NetworkEncoder:
 
         It must have been calibrated. Does nothing where that was done, or is not possible.
         """
-        self._compiler.start(self._network, self.precision)
+        self._compiler.start(self.origin, self._network, self.precision)
         self._compiler.wait()
 
     @property
     def compiling(self) -> bool:
         """Whether the network is being compiled meanwhile."""
         return self._compiler.busy
+
+    def to_compile(
+        self, precision: Precision
+    ) -> tuple[torch.nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+        """Return its network in a precision, and factor and summand for pixels; before any use."""
+        return precisions.convert(self._network, precision), (self._scale, self._shift)
 
     def tokens(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Patch tokens of ``(B, H, W, 3)`` uint8 tiles: ``(B, h, w, token_dim)`` float32.
