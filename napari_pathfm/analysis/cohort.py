@@ -23,6 +23,7 @@ from ..io.project import Project, ProjectError
 from ..io.store import stored_features
 from ..models.base import Encoder, EncoderSpec
 from .embed_slide import EmbeddedSlide, EmbedTask, PreparedSlide, embed_slide, prepare
+from .first_tiles import read_first
 
 T = TypeVar("T")
 
@@ -164,7 +165,7 @@ def embed_in_turn(
 
     Parameters and errors are those of :func:`embed_cohort`.
     """
-    ahead = _Ahead(encoder.spec, show)
+    ahead = _Ahead(encoder.spec, project, show)
     try:
         ahead.start(next(waiting, None))
         while (reading := ahead.take()) is not None:
@@ -220,10 +221,10 @@ def _told(job: Job[T], shown: Callable[[Progress], None]) -> Job[T]:
 
 
 class _Ahead:
-    """Prepares the next slide in a thread of its own."""
+    """Prepares the next slide in a thread of its own, up to its first tiles."""
 
-    def __init__(self, encoder: EncoderSpec, show: Show) -> None:
-        self._encoder, self._show = encoder, show
+    def __init__(self, encoder: EncoderSpec, project: Project, show: Show) -> None:
+        self._encoder, self._project, self._show = encoder, project, show
         self._threads = ThreadPoolExecutor(1, "prepare", initializer=be_polite)
         self._stopped = threading.Event()
         self._next: tuple[SlideState, Future[PreparedSlide]] | None = None
@@ -255,9 +256,19 @@ class _Ahead:
                 try:
                     next(job)
                 except StopIteration as end:
-                    made: PreparedSlide = end.value
-                    return made
+                    return self._begun(end.value)
         raise CancelledError
+
+    def _begun(self, prepared: PreparedSlide) -> PreparedSlide:
+        """Read the first tiles, too, of a slide of which nothing is embedded yet."""
+        slide, grid = prepared.slide, prepared.grid
+        _, known, _ = stored_state(self._project, slide.id, self._encoder.name)
+        if known or not len(grid) or self._stopped.is_set():
+            return prepared
+        try:
+            return replace(prepared, first=read_first(slide, grid))
+        except SlideError:
+            return prepared  # whatever can be read is embedded before that is told
 
 
 def stored_state(project: Project, slide_id: str, encoder: str) -> tuple[State, int, int]:

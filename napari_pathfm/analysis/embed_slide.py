@@ -23,6 +23,7 @@ from ..models.catalog import DEFAULT_ENCODER, get_encoder
 from ..models.fetch import fetch
 from ..models.precision import agreement_of
 from .embed import embed
+from .first_tiles import FirstTiles
 from .from_store import FromStore, look_in_project
 from .quality import quality_of
 from .stain_normalise import Reference, normalise_for
@@ -96,11 +97,14 @@ class PreparedSlide:
     grid : TileGrid
     remarks : tuple of str
         What the user should know, such as how many tiles were left out.
+    first : FirstTiles or None
+        Those that were read in advance.
     """
 
     slide: SlideReader
     grid: TileGrid
     remarks: tuple[str, ...] = ()
+    first: FirstTiles | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,8 @@ def embed_slide(
         if not project.read_only:
             project.add_slide(slide)
         source, encoder = yield from normalise_for(slide, grid, encoder, task.stain)
+        if prepared.first is not None and source is slide:
+            source = prepared.first
         store = FeatureStore(project.slide_store(slide.id), encoder.key, grid)
         found = look_in_project(project, slide.path, grid, encoder.key.encoder, encoder.key)
         before = store.count

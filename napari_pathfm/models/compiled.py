@@ -1,4 +1,4 @@
-"""Networks compiled for the very processor they run on, and kept on disk for the next time.
+"""Networks compiled for the very processor or card they run on, and kept on disk for the next time.
 
 ``torch.export`` and AOTInductor (Ansel et al., "PyTorch 2", ASPLOS 2024, https://pytorch.org) fuse
 what a network does between its convolutions and products into code of its own, with its weights
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,8 @@ WORTH_SECONDS = 30.0
 """Work of a network after which it is compiled: as long as that takes itself."""
 
 MAX_BYTES = 1 << 30
-"""Networks with more weights than this are not compiled: they would be in memory twice."""
+"""Networks with more weights than this are not compiled: they would be in memory twice. On a card
+it is a quarter of what is free there."""
 
 KEEP_BYTES = 4 << 30
 """What is kept on disk; the networks that were not used for longest go first."""
@@ -44,13 +46,19 @@ KEEP_BYTES = 4 << 30
 STALE_SECONDS = 3600.0
 """Nobody compiles for so long."""
 
+KINDS = {"cpu": ".so", "cuda": ".pt2"}
+"""Devices that networks are compiled for, and the files they are kept in."""
+
 JOB = "job.json"
 """What the process that compiles is told, in the folder where it works."""
 
 Origin = tuple[str, Path | None]
 """Name of an encoder and the weights that were asked for."""
 
-VERSION = 4
+Features = Callable[["torch.Tensor"], "torch.Tensor"]
+"""From ``(B, 3, px, px)`` uint8 pixels, channels-last, to a network's features."""
+
+VERSION = 5
 """Goes up when networks must be compiled anew."""
 
 OFF = "PATHFM_COMPILE"
@@ -64,7 +72,7 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("napari-pathfm")) / "compiled"
 
 
-def file_of(network: str, precision: Precision) -> Path:
+def file_of(network: str, precision: Precision, device: str = "cpu") -> Path:
     """Where a compiled network is, or would be.
 
     Parameters
@@ -72,11 +80,13 @@ def file_of(network: str, precision: Precision) -> Path:
     network : str
         What tells networks apart: architecture, weights and how images are prepared.
     precision : Precision
+    device : str
+        One of :data:`KINDS`, with its number or without.
     """
-    facts = (VERSION, network, precision.eager, _processor())
+    facts = (VERSION, network, precision.eager, _chip(device))
     versions = tuple(importlib.metadata.version(name) for name in ("torch", "timm"))
     digest = hashlib.blake2b(repr((*facts, *versions)).encode(), digest_size=12).hexdigest()
-    return folder() / f"{digest}.so"
+    return folder() / f"{digest}{KINDS[_kind(device)]}"
 
 
 class CompiledNetwork:
@@ -135,12 +145,12 @@ _capsule_of.restype = ctypes.py_object
 _capsule_of.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 
-def load(file: Path) -> CompiledNetwork | None:
+def load(file: Path, device: str = "cpu") -> Features | None:
     """Load a compiled network: ``None`` if there is none; a damaged file is removed."""
     if not file.is_file():
         return None
     try:
-        made = CompiledNetwork(file)
+        made = open_compiled(file, device)
         os.utime(file)  # used now
     except (OSError, AttributeError, RuntimeError):
         file.unlink(missing_ok=True)
@@ -148,7 +158,28 @@ def load(file: Path) -> CompiledNetwork | None:
     return made
 
 
-def attach(network: torch.nn.Module, features: CompiledNetwork) -> torch.nn.Module:
+def open_compiled(file: Path, device: str) -> Features:
+    """Open a file of :data:`KINDS`.
+
+    On a card torch's own loader does: what it keeps Python's lock for is only to begin the work.
+
+    Raises
+    ------
+    OSError, AttributeError, RuntimeError
+        It is damaged, or for another device.
+    """
+    if file.suffix == KINDS["cpu"]:
+        return CompiledNetwork(file)
+    import torch
+
+    number = device.partition(":")[2]
+    found: Features = torch._inductor.aoti_load_package(
+        str(file), device_index=int(number) if number else -1
+    )
+    return found
+
+
+def attach(network: torch.nn.Module, features: Features) -> torch.nn.Module:
     """Return a network that shares all with another, and has ``from_pixels`` besides."""
     made = copy.copy(network)
     made.from_pixels = features  # type: ignore[assignment]
@@ -177,8 +208,8 @@ class Compiler:
 
     @property
     def possible(self) -> bool:
-        """Whether the device is a processor, and the user has nothing against it."""
-        return self.device == "cpu" and os.environ.get(OFF) != "0"
+        """Whether it is done for such a device, and the user has nothing against it."""
+        return _kind(self.device) in KINDS and os.environ.get(OFF) != "0"
 
     @property
     def _able(self) -> bool:
@@ -198,13 +229,13 @@ class Compiler:
         file = self._file
         return file is not None and file not in self._tried and not self.busy and file.is_file()
 
-    def find(self, precision: Precision) -> CompiledNetwork | None:
+    def find(self, precision: Precision) -> Features | None:
         """Return the compiled network if there is one, to be tried."""
         if precision.compiled or not self.possible:
             return None
-        file = file_of(self.name, precision)
+        file = file_of(self.name, precision, self.device)
         self._tried.add(file)
-        return load(file)
+        return load(file, self.device)
 
     def worked(
         self,
@@ -229,9 +260,10 @@ class Compiler:
         precision : Precision
         """
         if self._file is None and self.possible and origin is not None:
-            self._file = file_of(self.name, precision)
+            self._file = file_of(self.name, precision, self.device)
             known = self._file in self._tried and self._file.is_file()
-            if self._able and not known and not precision.compiled and _bytes(network) <= MAX_BYTES:
+            small = _bytes(network) <= _most(self.device)
+            if self._able and not known and not precision.compiled and small:
                 self._thread = threading.Thread(
                     target=self._begin, args=(origin, precision, self._file), daemon=True
                 )
@@ -253,6 +285,7 @@ class Compiler:
         job = {
             "encoder": encoder,
             "weights": None if weights is None else str(Path(weights).absolute()),
+            "device": self.device,
             "precision": asdict(precision),
             "file": str(file),
         }
@@ -291,8 +324,26 @@ def _bytes(network: torch.nn.Module) -> int:
     return sum(part.numel() * part.element_size() for part in network.parameters())
 
 
-def _processor() -> str:
-    """Say what processor this is; code for one may not run on another."""
+def _most(device: str) -> int:
+    """Bytes of the weights of the largest network that is compiled."""
+    if _kind(device) == "cpu":
+        return MAX_BYTES
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return free // 4
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _chip(device: str) -> str:
+    """Say what processor or card a device is; code for one may not run on another."""
+    if _kind(device) == "cuda":
+        import torch
+
+        return f"{torch.cuda.get_device_name(device)} {torch.cuda.get_device_capability(device)}"
     facts = [platform.machine(), platform.processor()]
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -305,7 +356,8 @@ def _processor() -> str:
 
 def tidy(folder: Path) -> None:
     """Remove the networks that were not used for longest, if there is more than is kept."""
-    files = sorted(folder.glob("*.so"), key=lambda file: file.stat().st_mtime, reverse=True)
+    kept = [file for kind in KINDS.values() for file in folder.glob(f"*{kind}")]
+    files = sorted(kept, key=lambda file: file.stat().st_mtime, reverse=True)
     total = 0
     for file in files:
         total += file.stat().st_size

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .catalog import get_encoder
-from .compiled import JOB, CompiledNetwork, tidy
+from .compiled import JOB, KINDS, open_compiled, tidy
 from .precision import Precision, autocast
 
 BATCH, MAX_BATCH = 4, 4096
@@ -66,7 +66,7 @@ def compile_network(
         Factor and summand, ``(3, 1, 1)`` float32 each.
     px : int
     file : Path
-        To be made.
+        To be made; its suffix is that of the device in :data:`~.compiled.KINDS`.
 
     Raises
     ------
@@ -80,14 +80,15 @@ def compile_network(
         example = (_pixels(BATCH, px, device),)
         exported = torch.export.export(features, example, dynamic_shapes=({0: batch},))
         package = file.with_suffix(".pt2")
+        on_card = device.type != "cpu"
+        # Weights are packed once; as many threads as whoever runs it has.
+        configs = {} if on_card else {"freezing": True, "cpp.dynamic_threads": True}
         torch._inductor.aoti_compile_and_package(
-            exported,
-            package_path=str(package),
-            # Weights are packed once; as many threads as whoever runs it has.
-            inductor_configs={"freezing": True, "cpp.dynamic_threads": True},
+            exported, package_path=str(package), inductor_configs=configs
         )
-        _unpack(package, file)
-        made = CompiledNetwork(file)
+        if file.suffix == KINDS["cpu"]:
+            _unpack(package, file)
+        made = open_compiled(file, str(device))
         for count in (1, BATCH, 2 * BATCH):
             pixels = _pixels(count, px, device)
             theirs, ours = made(pixels).float().flatten(1), features(pixels).float().flatten(1)
@@ -119,9 +120,9 @@ def main(work: Path) -> None:
     file, precision = Path(job["file"]), Precision(**job["precision"])
     try:
         weights = None if job["weights"] is None else Path(job["weights"])
-        encoder: Any = get_encoder(job["encoder"], weights, "cpu")
+        encoder: Any = get_encoder(job["encoder"], weights, job["device"])
         network, normalisation = encoder.to_compile(precision)
-        made = work / "made.so"
+        made = (work / "made").with_suffix(file.suffix)
         compile_network(network, precision, normalisation, encoder.spec.input_px, made)
         os.replace(made, file)
         tidy(file.parent)

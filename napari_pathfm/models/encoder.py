@@ -317,7 +317,13 @@ class NetworkEncoder:
             run = partial(self._embed, network, precision)
             reference = next(iter((*self.trials, *trials)), None)
             to_beat = precisions.fastest(trials).seconds if trials else np.inf
-            measured = yield from precisions.trial(precision, run, self._parts, reference, to_beat)
+            trying = precisions.trial(precision, run, self._parts, reference, to_beat)
+            try:
+                measured = yield from trying
+            except (MemoryError, RuntimeError):
+                if not precision.compiled:
+                    raise
+                continue  # the others do without it
             trials.append(measured)
             if precisions.fastest(trials) is measured:
                 best = network

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from napari_pathfm.analysis.cohort import SlideState, State, embed_cohort, stored_state
 from napari_pathfm.analysis.embed_slide import EmbedTask, prepare
+from napari_pathfm.analysis.first_tiles import FirstTiles, read_first
 from napari_pathfm.core.inference import InferenceQueue
 from napari_pathfm.core.jobs import run
+from napari_pathfm.core.tiles import TileGrid
 from napari_pathfm.io.project import Project
+from napari_pathfm.io.reader import SlideReader
 from napari_pathfm.io.store import FeatureStore
 from napari_pathfm.models.base import DeviceLost
 
@@ -56,6 +61,42 @@ def test_broken_slides_are_passed_over_and_the_next_one_is_read_meanwhile(
         assert stored_state(project, project.slides()[0].id, "other") == (State.WAITING, 0, 0)
     states_again = [each.state for each in cohort(tasks)]
     assert states_again == [State.STORED, State.FAILED, State.STORED]
+
+
+def test_first_tiles_are_read_while_another_slide_is_embedded(
+    tasks: list[EmbedTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def reading(slide: SlideReader, grid: TileGrid) -> FirstTiles:
+        read.append(slide.name)
+        return read_first(slide, grid)
+
+    monkeypatch.setattr("napari_pathfm.analysis.cohort.read_first", reading)
+    cohort(tasks)
+    assert read == ["a", "c"]
+    cohort(tasks)
+    assert read == ["a", "c"]  # nothing is to be embedded
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), wanted=st.integers(0, 200), batch=st.integers(1, 90))
+def test_a_slide_of_which_some_tiles_were_read_gives_the_same(
+    synthetic: Path, seed: int, wanted: int, batch: int
+) -> None:
+    found = run(prepare(EmbedTask(str(synthetic), Path(), "mean", tile_mpp=1), MeanEncoder().spec))
+    with found.slide as slide:
+        grid = found.grid
+        expected = np.concatenate([tiles for _, tiles in slide.tiles(grid)])
+        order = np.random.default_rng(seed).permutation(len(grid))[:wanted] if wanted else None
+        first = read_first(slide, grid)
+        for _ in range(2):  # they are given out once
+            given_out = list(first.tiles(grid, order, batch))
+            numbers = np.concatenate([numbers for numbers, _ in given_out])
+            assert sorted(numbers) == sorted(np.arange(len(grid)) if order is None else order)
+            assert all(len(tiles) <= batch for _, tiles in given_out)
+            for some, tiles in given_out:
+                np.testing.assert_array_equal(tiles, expected[some])
 
 
 def test_what_was_done_before_it_was_stopped_is_kept(tasks: list[EmbedTask]) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from napari_pathfm.models import compiled
 from napari_pathfm.models.catalog import get_encoder
-from napari_pathfm.models.compiled import Compiler, file_of, load, tidy
+from napari_pathfm.models.compiled import KINDS, Compiler, file_of, load, open_compiled, tidy
+from napari_pathfm.models.compiling import compile_network
 from napari_pathfm.models.encoder import NetworkEncoder
 from napari_pathfm.models.precision import FLOAT32, Precision, cosine
 
@@ -47,6 +48,33 @@ def tiles() -> NDArray[np.uint8]:
     return coarse.repeat(16, 1).repeat(16, 2)
 
 
+class Small(torch.nn.Module):
+    """Few layers that are soon compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 5, 4, 4)
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.gelu(self.layer(images))
+
+
+@pytest.mark.parametrize("suffix", KINDS.values())
+def test_files_of_both_kinds_answer_as_the_network_does(suffix: str, own_folder: Path) -> None:
+    own_folder.mkdir()
+    torch.manual_seed(0)
+    network, file = Small().eval(), own_folder / f"made{suffix}"
+    normalisation = torch.full((3, 1, 1), 1 / 255), torch.full((3, 1, 1), -0.5)
+    compile_network(network, FLOAT32, normalisation, 32, file)
+    features = open_compiled(file, "cpu")
+    for count in (1, 5):
+        shape = (count, 32, 32, 3)
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8).permute(0, 3, 1, 2)
+        expected = network.forward_features(pixels / 255 - 0.5)
+        torch.testing.assert_close(features(pixels), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.soak
 def test_compiled_later_on_it_is_tried_and_found_again(
     encoder: NetworkEncoder, tiles: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +137,7 @@ def test_a_process_ends_with_its_encoder(own_folder: Path) -> None:
     assert list(own_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("device", ["cuda:0", "cpu"])
+@pytest.mark.parametrize("device", ["mps", "cpu"])
 def test_only_where_it_is_possible_and_wanted(
     device: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,9 +169,10 @@ def test_without_a_compiler_nothing_is_tried(
     assert not own_folder.exists()
 
 
-def test_a_damaged_file_is_removed(own_folder: Path) -> None:
+@pytest.mark.parametrize("suffix", KINDS.values())
+def test_a_damaged_file_is_removed(suffix: str, own_folder: Path) -> None:
     own_folder.mkdir()
-    file = file_of("a", FLOAT32)
+    file = file_of("a", FLOAT32).with_suffix(suffix)
     assert load(file) is None
     file.write_bytes(b"no package")
     assert load(file) is None
@@ -154,13 +183,26 @@ def test_what_was_not_used_for_longest_goes_first(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_folder.mkdir()
-    for age, name in enumerate("abc"):
-        file = own_folder / f"{name}.so"
+    for age, name in enumerate(["a.so", "b.pt2", "c.so"]):
+        file = own_folder / name
         file.write_bytes(bytes(10))
         os.utime(file, (1000 - age, 1000 - age))
     monkeypatch.setattr(compiled, "KEEP_BYTES", 25)
     tidy(own_folder)
     assert sorted(file.stem for file in own_folder.iterdir()) == ["a", "b"]
+
+
+def test_without_what_was_compiled_the_others_are_tried(
+    encoder: NetworkEncoder, tiles: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(pixels: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("made for another driver")
+
+    monkeypatch.setattr(Compiler, "find", lambda self, precision: broken)
+    encoder.calibrate(tiles)
+    assert encoder.calibrated
+    assert not encoder.precision.compiled
+    assert not any(trial.precision.compiled for trial in encoder.trials)
 
 
 def test_networks_are_told_apart() -> None:
