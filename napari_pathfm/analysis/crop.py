@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.prompts import Prompts
 from ..core.slide import RGB, Slide
@@ -20,11 +21,18 @@ from ..models.base import ImageEmbedding
 MARGIN = 2.0
 """Side of a crop in extents of the prompts: a box fills half of it."""
 
+ROOM = 3.0
+"""Side of a crop in sizes of an object that is only about known."""
+
 SMOOTH_PX = 512
 """Crops have up to this many pixels a side even for a smaller network: masks come out smoother."""
 
-ENLARGE = 4
+ENLARGE = 6
 """Level-0 pixels are enlarged at most so many times for the network; more shows nothing new."""
+
+
+Box = tuple[float, float, float, float]
+"""``(y0, x0, y1, x1)``, level-0 pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +70,31 @@ class Crop:
         return prompts.moved(self.y, self.x, 1 / self.downsample)
 
 
-def crop_side(prompts: Prompts, input_px: int, view_downsample: float) -> float:
+def crop_side(
+    prompts: Prompts, input_px: int, view_downsample: float, size: float | None = None
+) -> float:
     """Side of the square to look at, in level-0 pixels.
 
-    A box says how large the object is, so it alone decides and fills half of the square; points
-    do not, so what `input_px` screen pixels show decides, and the points have to fit.
+    A box says how large the object is, so it alone decides and fills half of the square. Points do
+    not: the size that the object is expected to have decides, or, where nobody knows that, what
+    `input_px` screen pixels show; and the points have to fit.
     """
     y0, x0, y1, x1 = prompts.extent
     around = MARGIN * max(y1 - y0, x1 - x0)
-    shown = input_px * view_downsample if prompts.box is None else 0.0
+    shown = input_px * view_downsample if size is None else ROOM * size
+    if prompts.box is not None:
+        shown = 0.0
     return max(around, shown, input_px / ENLARGE)
 
 
-def make_crop(slide: Slide, prompts: Prompts, input_px: int, view_downsample: float) -> Crop:
+def make_crop(
+    slide: Slide,
+    prompts: Prompts,
+    input_px: int,
+    view_downsample: float,
+    size: float | None = None,
+    around: Box | None = None,
+) -> Crop:
     """Read the square around the prompts, at a level that shows the object well.
 
     Parameters
@@ -86,6 +106,11 @@ def make_crop(slide: Slide, prompts: Prompts, input_px: int, view_downsample: fl
         Side of the square that the segmenter's encoder sees.
     view_downsample : float
         Level-0 pixels per screen pixel of the view.
+    size : float, optional
+        About how large the object is, level-0 pixels.
+    around : tuple of float, optional
+        ``(y0, x0, y1, x1)``, level-0 pixels: the middle of this is the middle of the crop; else
+        that of the prompts.
 
     Raises
     ------
@@ -99,16 +124,18 @@ def make_crop(slide: Slide, prompts: Prompts, input_px: int, view_downsample: fl
             f"The prompts lie outside the slide of {height} x {width} pixels: "
             "click or draw the box on the tissue."
         )
-    side = crop_side(prompts, input_px, view_downsample)
+    side = crop_side(prompts, input_px, view_downsample, size)
     side = max(min(side, float(max(height, width))), MARGIN * max(y1 - y0, x1 - x0))
     pixels = max(input_px, SMOOTH_PX)
     level = level_for_downsample(slide.levels, max(1.0, side / pixels))
     scale = slide.levels[level].downsample
-    size = max(2, round(side / scale))
-    top = to_level((y0 + y1) / 2, scale) - size // 2
-    left = to_level((x0 + x1) / 2, scale) - size // 2
-    rgb = _shrunk(slide.read(level, top, left, size, size), pixels)
-    return Crop(level, top * scale, left * scale, size, size * scale / len(rgb), rgb)
+    pixels_there = max(2, round(side / scale))
+    y0, x0, y1, x1 = around or (y0, x0, y1, x1)
+    top = to_level((y0 + y1) / 2, scale) - pixels_there // 2
+    left = to_level((x0 + x1) / 2, scale) - pixels_there // 2
+    rgb = _shrunk(slide.read(level, top, left, pixels_there, pixels_there), pixels)
+    downsample = pixels_there * scale / len(rgb)
+    return Crop(level, top * scale, left * scale, pixels_there, downsample, rgb)
 
 
 def _shrunk(rgb: RGB, pixels: int) -> RGB:
@@ -118,6 +145,24 @@ def _shrunk(rgb: RGB, pixels: int) -> RGB:
 
     image = Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.BOX)
     return np.asarray(image)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A crop that a segmenter has encoded.
+
+    Attributes
+    ----------
+    crop : Crop
+    embedding : ImageEmbedding
+    logits : dict
+        What it answered best to prompts, ``(1, 256, 256)`` float32 by :attr:`Prompts.key`: the
+        next click corrects it.
+    """
+
+    crop: Crop
+    embedding: ImageEmbedding
+    logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class CropCache:
@@ -134,25 +179,23 @@ class CropCache:
     def __init__(self, limit: int = 12) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._kept: OrderedDict[
-            tuple[str, str, int, float, float, int], tuple[Crop, ImageEmbedding]
-        ] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, int, float, float, int], Seen] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, slide_id: str, model: str, crop: Crop, embedding: ImageEmbedding) -> None:
+    def put(self, slide_id: str, model: str, crop: Crop, embedding: ImageEmbedding) -> Seen:
         """Keep an encoded crop."""
         key = (slide_id, model, crop.level, crop.y, crop.x, crop.size)
+        seen = Seen(crop, embedding)
         with self._lock:
-            self._kept[key] = (crop, embedding)
+            self._kept[key] = seen
             self._kept.move_to_end(key)
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
+        return seen
 
-    def find(
-        self, slide_id: str, model: str, prompts: Prompts, side: float
-    ) -> tuple[Crop, ImageEmbedding] | None:
+    def find(self, slide_id: str, model: str, prompts: Prompts, side: float) -> Seen | None:
         """Return the newest crop that still suits, or ``None``.
 
         Parameters
@@ -165,10 +208,10 @@ class CropCache:
             differ by more than a factor of 2.
         """
         with self._lock:
-            for key, (crop, embedding) in reversed(self._kept.items()):
-                if key[:2] == (slide_id, model) and _suits(crop, prompts, side):
+            for key, seen in reversed(self._kept.items()):
+                if key[:2] == (slide_id, model) and _suits(seen.crop, prompts, side):
                     self._kept.move_to_end(key)
-                    return crop, embedding
+                    return seen
         return None
 
     def clear(self) -> None:

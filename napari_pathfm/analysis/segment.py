@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Generator
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -24,10 +25,16 @@ from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
-from ..models.base import Segmenter
-from .crop import Crop, CropCache, crop_side, make_crop
+from ..models.base import Segmentation, Segmenter
+from .crop import ENLARGE, Box, Crop, CropCache, Seen, crop_side, make_crop
 
 T = TypeVar("T")
+
+TINY = 5.0
+"""An object is looked at again if the crop is so many times as large."""
+
+LOOKS = 3
+"""At most so many crops are looked at for a click."""
 
 COMMIT_PX = 1 << 26
 """A mask of more pixels than this is committed from a coarser level of the annotation layer."""
@@ -71,13 +78,30 @@ class Candidate:
         return chosen
 
     @property
-    def box_area(self) -> float:
-        """Level-0 pixels of the box round the chosen mask."""
+    def box(self) -> Box | None:
+        """``(y0, x0, y1, x1)`` around the chosen mask, level-0 pixels; ``None`` if it is empty."""
         rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
         if not len(rows):
+            return None
+        scale = self.downsample
+        top, left = self.y + rows[0] * scale, self.x + cols[0] * scale
+        return top, left, self.y + (rows[-1] + 1) * scale, self.x + (cols[-1] + 1) * scale
+
+    @property
+    def box_area(self) -> float:
+        """Level-0 pixels of the box round the chosen mask."""
+        if self.box is None:
             return 0.0
-        pixels = (rows[-1] - rows[0] + 1) * (cols[-1] - cols[0] + 1)
-        return float(pixels * self.downsample**2)
+        y0, x0, y1, x1 = self.box
+        return (y1 - y0) * (x1 - x0)
+
+    @property
+    def size(self) -> float | None:
+        """Longer side of that box; ``None`` if the mask is empty."""
+        if self.box is None:
+            return None
+        y0, x0, y1, x1 = self.box
+        return max(y1 - y0, x1 - x0)
 
     def chosen(self, choice: int) -> Candidate:
         """Return the same answer with another of its masks chosen."""
@@ -135,14 +159,20 @@ def segment(
     cache: CropCache | None = None,
     queue: InferenceQueue | None = None,
     crop: Crop | None = None,
+    size: float | None = None,
+    priority: Priority = Priority.CLICK,
 ) -> Job[Candidate]:
     """Segment the object that the prompts mean.
+
+    Each further click corrects the answer to those before it. Where a first answer shows that the
+    object is much smaller than the square that was looked at, or reaches over its edge, it is
+    looked at again, in a square that fits it.
 
     Parameters
     ----------
     slide : Slide
     prompts : Prompts
-        Of one object, level-0 pixels.
+        Of one object, level-0 pixels, in the order in which they were given.
     segmenter : Segmenter
     view_downsample : float
         Level-0 pixels per screen pixel of the view.
@@ -152,6 +182,11 @@ def segment(
         Default: the one of the segmenter's device.
     crop : Crop, optional
         Look at this one; by default it is chosen by :func:`make_crop`.
+    size : float, optional
+        About how large the object is, level-0 pixels: :attr:`Candidate.size` of the answer to the
+        clicks before, or of the last object.
+    priority : Priority
+        In the queue.
 
     Raises
     ------
@@ -164,18 +199,53 @@ def segment(
     check_answers(segmenter, prompts)
     queue = queue or device_queue(segmenter.device)
     cache = cache if cache is not None else CropCache(1)
-    side = crop_side(prompts, segmenter.input_px, view_downsample)
-    known = cache.find(slide.id, segmenter.name, prompts, side) if crop is None else None
-    if known is None:
-        yield Progress(0, 3, "reading the slide")
-        crop = crop or make_crop(slide, prompts, segmenter.input_px, view_downsample)
-        rgb = crop.rgb
-        embedding = yield from _answer(queue, lambda: segmenter.encode(rgb), 1, "encoding")
-        cache.put(slide.id, segmenter.name, crop, embedding)
-    else:
-        crop, embedding = known
-    asked = [crop.prompts(prompts)]
-    found = yield from _answer(queue, lambda: segmenter.decode(embedding, asked), 2, "decoding")
+    around: Box | None = None
+    looks = 1 if crop is not None or prompts.box is not None else LOOKS
+    for look in range(1, looks + 1):
+        side = crop_side(prompts, segmenter.input_px, view_downsample, size)
+        seen = cache.find(slide.id, segmenter.name, prompts, side) if crop is None else None
+        if seen is None:
+            yield Progress(0, 3, "reading the slide")
+            looked = crop or make_crop(
+                slide, prompts, segmenter.input_px, view_downsample, size, around
+            )
+            encode = partial(segmenter.encode, looked.rgb)
+            embedding = yield from _answer(queue, encode, priority, 1, "encoding")
+            seen = cache.put(slide.id, segmenter.name, looked, embedding)
+        decode = partial(_decode, segmenter, seen, prompts)
+        found = yield from _answer(queue, decode, priority, 2, "decoding")
+        looked, candidate = seen.crop, _candidate(seen.crop, found, segmenter, prompts)
+        if look == looks or _fits(candidate, looked, segmenter.input_px):
+            break
+        size, around = candidate.size, candidate.box
+    return candidate
+
+
+def preview(
+    slide: Slide,
+    prompts: Prompts,
+    segmenter: Segmenter,
+    cache: CropCache,
+    side: float,
+    queue: InferenceQueue | None = None,
+) -> Job[Candidate | None]:
+    """Answer prompts if a crop is encoded already that shows them; ``None`` if there is none.
+
+    Parameters are those of :func:`segment`; `side` is that of the square to look at, see
+    :func:`~.crop.crop_side`. What is answered is not kept: the pointer moves on.
+    """
+    seen = cache.find(slide.id, segmenter.name, prompts, side)
+    if seen is None:
+        return None
+    queue = queue or device_queue(segmenter.device)
+    decode = partial(_decode, segmenter, seen, prompts, False)
+    found = yield from _answer(queue, decode, Priority.HOVER, 2, "decoding")
+    return _candidate(seen.crop, found, segmenter, prompts)
+
+
+def _candidate(
+    crop: Crop, found: Segmentation, segmenter: Segmenter, prompts: Prompts
+) -> Candidate:
     return Candidate(
         masks=found.masks[0],
         choice=0,
@@ -186,6 +256,36 @@ def segment(
         model=segmenter.name,
         prompts=prompts,
     )
+
+
+def _fits(candidate: Candidate, crop: Crop, input_px: int) -> bool:
+    """Whether the crop shows the object well: neither tiny nor over the edge."""
+    if candidate.box is None or candidate.size is None:
+        return True
+    y0, x0, y1, x1 = candidate.box
+    edge = crop.side / 64
+    over = min(y0 - crop.y, x0 - crop.x, crop.y + crop.side - y1, crop.x + crop.side - x1) < edge
+    nearest = crop.side <= 1.1 * input_px / ENLARGE
+    tiny = crop.side > TINY * candidate.size and not nearest
+    return not tiny and not over
+
+
+def _decode(segmenter: Segmenter, seen: Seen, prompts: Prompts, keep: bool = True) -> Segmentation:
+    """Answer prompts one after the other, each with the answer before; a unit of inference."""
+    corrects = "mask" in segmenter.answers
+    logits: NDArray[np.float32] | None = None
+    found: Segmentation | None = None
+    for said in prompts.grown() if corrects else (prompts,):
+        known = seen.logits.get(said.key)
+        if known is None or said.key == prompts.key:
+            found = segmenter.decode(seen.embedding, [seen.crop.prompts(said)], logits)
+            known = found.logits[:, 0]
+            if keep or said.key != prompts.key:
+                seen.logits[said.key] = known
+        logits = known
+    if found is None:
+        raise ValueError("All points say where the object is not: add one on it.")
+    return found
 
 
 def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
@@ -206,10 +306,10 @@ def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
 
 
 def _answer(
-    queue: InferenceQueue, unit: Callable[[], T], step: int, text: str
+    queue: InferenceQueue, unit: Callable[[], T], priority: Priority, step: int, text: str
 ) -> Generator[Progress, None, T]:
     # Reports while it waits, so that whoever cancels is heard; what still waits is taken out.
-    future = queue.submit(unit, Priority.CLICK)
+    future = queue.submit(unit, priority)
     try:
         while not future.done():
             yield Progress(step, 3, text)

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-LARGE_BYTES = 4 * 1024**2
-"""What a network needs for a few tiles is smaller: it would be slower with fresh memory."""
+LARGE_BYTES = 12 * 1024**2
+"""What a network needs for a few tiles, or for a click, is smaller: it would be slower with fresh
+memory (a click by half)."""
 
 M_MMAP_THRESHOLD = -3
 """Of ``malloc.h``."""

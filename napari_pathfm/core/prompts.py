@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,22 @@ class Prompts:
         origin = np.array((y, x), float)
         box = None if self.box is None else (self.box - np.tile(origin, 2)) * scale
         return Prompts((self.points - origin) * scale, self.positive, box)
+
+    def grown(self) -> Iterator[Prompts]:
+        """Yield what was said at each moment, from the first that says where the object is.
+
+        The box counts as said first, then the points one after the other.
+        """
+        first = 0 if self.box is not None else int(np.argmax(self.positive)) + 1
+        for count in range(first, len(self.points) + 1):
+            yield Prompts(self.points[:count], self.positive[:count], self.box)
+
+    @property
+    def key(self) -> bytes:
+        """The same for equal prompts only."""
+        box = b"" if self.box is None else np.asarray(self.box, float).tobytes()
+        points = np.asarray(self.points, float).tobytes()
+        return box + b"|" + points + np.asarray(self.positive, bool).tobytes()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""

@@ -27,6 +27,8 @@ BOX_COLOR = "#00e5ff"
 SYMBOLS = {True: "disc", False: "x"}
 """Signs differ in shape, too: not everybody tells green from red."""
 
+OPACITY, PREVIEW_OPACITY = 0.6, 0.35
+
 POINT_PX = 14.0
 LINE_PX = 2.5
 STRAY_PX = 6.0
@@ -50,12 +52,19 @@ class PromptLayers(QObject):
     removed = Signal()
     """The user has removed one of the layers."""
 
+    hovered = Signal(float, float)
+    """The pointer is at ``(y, x)``, level-0 pixels, where a click would set a point."""
+
+    left = Signal()
+    """A click would set no point any more."""
+
     def __init__(
         self, viewer: Viewer, slide: Slide, keys: Keys, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self._viewer, self.slide = viewer, slide
         self._pressed = self._quiet = self._changed = False
+        self._color = POSITIVE  # of the scratch layer
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(0)
@@ -70,6 +79,7 @@ class PromptLayers(QObject):
         if active is not None and active in viewer.layers:
             viewer.layers.selection.active = active
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.selection.events.active.connect(self._on_mode)
         self.set_positive(True)
 
     # -- tools --------------------------------------------------------------------------------
@@ -125,23 +135,40 @@ class PromptLayers(QObject):
         self._quiet = False
         self.show(None, POSITIVE)
 
-    def show(self, candidate: Candidate | None, color: str) -> None:
-        """Show a candidate in the colour of its class to be, or nothing."""
-        self.scratch.visible = candidate is not None
+    def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
+        """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
+        layer = self.scratch
         if candidate is None:
+            layer.visible = False
             return
+        # Each of these makes napari draw anew, visible or not, so only what is new is set.
         scale = slide_scale(self.slide)
-        self.scratch.colormap = _one_color(color)
-        shift = np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2
-        self.scratch.data = candidate.mask.astype(np.uint8)
-        self.scratch.scale = (candidate.downsample * scale,) * 2
-        self.scratch.translate = shift * scale
+        shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
+        size = np.full(2, candidate.downsample * scale)
+        moved = not (np.allclose(layer.scale, size) and np.allclose(layer.translate, shift))
+        if moved and layer.visible:
+            layer.visible = False
+        if color != self._color:
+            self._color, layer.colormap = color, _one_color(color)
+        opacity = PREVIEW_OPACITY if preview else OPACITY
+        if layer.opacity != opacity:
+            layer.opacity = opacity
+        mask = candidate.mask.view(np.uint8)
+        if moved or layer.data.shape != mask.shape:
+            layer.data = mask.copy()
+            layer.scale, layer.translate = size, shift
+        else:
+            layer.data[:] = mask
+            layer.refresh(extent=False, thumbnail=False)
+        if not layer.visible:
+            layer.visible = True
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         self._quiet = True
         self._due.stop()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._viewer.layers.selection.events.active.disconnect(self._on_mode)
         for layer in (self.points, self.boxes, self.scratch):
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -164,7 +191,9 @@ class PromptLayers(QObject):
             **slide_transform(self.slide),
         )
         layer.events.data.connect(self._on_change)
+        layer.events.mode.connect(self._on_mode)
         layer.mouse_drag_callbacks.append(self._on_press)
+        layer.mouse_move_callbacks.append(self._on_move)
         return layer
 
     def _make_boxes(self) -> Shapes:
@@ -184,7 +213,7 @@ class PromptLayers(QObject):
         layer = Labels(
             np.zeros((2, 2), np.uint8),
             name=SCRATCH,
-            opacity=0.6,
+            opacity=OPACITY,
             visible=False,
             colormap=_one_color(POSITIVE),
             **slide_transform(self.slide),
@@ -202,6 +231,15 @@ class PromptLayers(QObject):
         self._pressed = False
         if self._changed:
             self._due.start()
+
+    def _on_move(self, layer: Points, event: Any) -> None:
+        if layer.mode == "add" and not self._pressed:
+            y, x = from_data(np.asarray(layer.world_to_data(event.position))[-2:])
+            self.hovered.emit(float(y), float(x))
+
+    def _on_mode(self, _: Any) -> None:
+        if self.points.mode != "add" or self._viewer.layers.selection.active is not self.points:
+            self.left.emit()
 
     def _on_change(self, event: Any) -> None:
         if not self._quiet and str(event.action) not in ("adding", "changing", "removing"):

@@ -22,6 +22,7 @@ from ..models.fetch import in_project
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
+from .hover import Hover, Hovered, with_point
 from .keys import Keys
 from .prompt_layers import POSITIVE, PromptLayers
 from .runner import Runner
@@ -30,6 +31,9 @@ from .view import view_downsample
 
 SLOT = "segment"
 LOAD_SLOT = "segmenter"
+
+LIKELY_PX = 8.0, 500.0
+"""Between these sizes on the screen an object is likely to be like the last one."""
 
 Permit = Callable[[str, Path | None, str, Callable[[], None]], None]
 """Does the last with a model, of weights of one's own or not, if and when it may be used."""
@@ -64,10 +68,14 @@ class Prompting(QObject):
         self._loader = SegmenterLoader()
         self._permit: WeakMethod[Permit] | None = None
         self._cache = CropCache()
+        self._hover = Hover(runner, self._cache, self)
+        self._hover.answered.connect(self._on_preview)
+        self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
         self.name = catalog.DEFAULT_SEGMENTER
         self._given: Path | None = None
+        self.weights: Path | None = None  # what the user gave, or what lies in the project
         self._asked = False  # for an answer, of a segmenter that is not loaded yet
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
@@ -77,6 +85,7 @@ class Prompting(QObject):
             KeyCode.KeyT: self.toggle_sign,
             KeyMod.Shift | KeyCode.KeyC: self.clear,
             KeyCode.KeyN: self.next_object,
+            KeyCode.KeyO: self.other_mask,
             KeyCode.Escape: self.cancel,
         }
         edit_window.add_keys(self.keys)
@@ -86,13 +95,12 @@ class Prompting(QObject):
 
     # -- what the user does -------------------------------------------------------------------
 
-    @property
-    def weights(self) -> Path | None:
-        """Weights that the user gave, or that lie in the project, if any."""
+    def _find_weights(self) -> None:
+        """Take the weights that the user gave, or that lie in the project, if any."""
         project = self._session.project
-        if self._given is not None or project is None:
-            return self._given
-        return in_project(project.models, self.name)
+        self.weights = self._given
+        if self._given is None and project is not None:
+            self.weights = in_project(project.models, self.name)
 
     def ask_first(self, permit: Permit) -> None:
         """Have a method of a widget, while there is one, decide whether a segmenter is loaded."""
@@ -104,6 +112,7 @@ class Prompting(QObject):
         What has to be downloaded first is so when it is used: to choose is not yet to want that.
         """
         self.name, self._given = name, weights
+        self._find_weights()
         self._runner.cancel(LOAD_SLOT)
         self.changed.emit()
         if self._session.annotations is None or not at_hand(name, self.weights):
@@ -156,8 +165,10 @@ class Prompting(QObject):
         if segmenter is None:
             self._load()
             return
+        self._hover.leave()
         downsample = view_downsample(self._viewer, slide)
-        job = segment(slide, prompts, segmenter, downsample, self._cache)
+        size = self._expected(downsample)
+        job = segment(slide, prompts, segmenter, downsample, self._cache, size=size)
         self._runner.start(job, "Segmenting", self._take, slot=SLOT)
 
     def other_mask(self) -> None:
@@ -180,6 +191,7 @@ class Prompting(QObject):
             return commit_edit(layer, candidate, class_id, author)
 
         def done() -> None:
+            self._size = candidate.size
             if self.candidate is candidate:
                 self.clear()
 
@@ -189,6 +201,7 @@ class Prompting(QObject):
         """Forget prompts and answer."""
         self._asked = False
         self._runner.cancel(SLOT)
+        self._hover.leave()
         if self.layers is not None:
             self.layers.clear()
         self.candidate = None
@@ -226,6 +239,37 @@ class Prompting(QObject):
             notify.warn("The segmenter found nothing there: try a larger box or another point.")
         self.changed.emit()
 
+    def _expected(self, downsample: float) -> float | None:
+        """About how large the object is, level-0 pixels: as what is in work, or the last one.
+
+        The last one says nothing where the view has been zoomed so that it would hardly be seen, or
+        fill all of it.
+        """
+        if self.candidate is not None:
+            return self.candidate.size
+        low, high = (pixels * downsample for pixels in LIKELY_PX)
+        return self._size if self._size is not None and low < self._size < high else None
+
+    def _on_hovered(self, y: float, x: float) -> None:
+        slide, segmenter = self._session.slide, self._loader.loaded(self.name, self.weights)
+        prompts = with_point(self._prompts(), y, x, self.positive)
+        says_where = prompts.box is not None or bool(prompts.positive.any())
+        if slide is None or segmenter is None or "points" not in segmenter.answers:
+            return
+        if says_where and not self._runner.busy(SLOT):
+            downsample = view_downsample(self._viewer, slide)
+            size = self._expected(downsample)
+            self._hover.move(Hovered(slide, segmenter, prompts, downsample, size))
+
+    def _on_preview(self, candidate: Candidate) -> None:
+        if self.layers is not None and not self._runner.busy(SLOT):
+            self.layers.show(candidate, self._color(), preview=True)
+
+    def _on_left(self) -> None:
+        self._hover.leave()
+        if self.layers is not None:
+            self.layers.show(self.candidate, self._color())
+
     def _color(self) -> str:
         row = self._edits.active.row
         return row.color if row is not None else POSITIVE
@@ -256,9 +300,12 @@ class Prompting(QObject):
             self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
             self.layers.prompted.connect(self._on_prompted)
             self.layers.removed.connect(self._on_annotations)
+            self.layers.hovered.connect(self._on_hovered)
+            self.layers.left.connect(self._on_left)
         return self.layers
 
     def _load(self) -> None:
+        self._find_weights()
         name, weights, title = self.name, self.weights, f"Loading {self.name}"
         if self._runner.busy(LOAD_SLOT):
             return
@@ -279,8 +326,10 @@ class Prompting(QObject):
             self.segment()
 
     def _on_annotations(self, *_: object) -> None:
+        self._find_weights()
         self._runner.cancel(SLOT)
-        self._asked, self.candidate = False, None
+        self._hover.leave()
+        self._asked, self.candidate, self._size = False, None, None
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()

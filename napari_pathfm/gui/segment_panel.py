@@ -103,7 +103,7 @@ class SegmentPanel(QWidget):
             "Next [N]", prompting.next_object, "Keep the object, if there is one; begin the next"
         )
         self.other_button = _button(
-            "Other mask", prompting.other_mask, "Show the segmenter's next best answer"
+            "Other mask [O]", prompting.other_mask, "Show the segmenter's next best answer"
         )
         return _grid(
             self.box_button,

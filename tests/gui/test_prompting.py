@@ -196,3 +196,45 @@ def test_leaving_the_slide_takes_the_layers_away(stage: Stage, prompting: Prompt
     prompting.segment()
     prompting.commit()
     assert prompting.layers is None
+
+
+def test_the_mask_under_the_pointer_is_shown_before_the_click(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    prompting.point_mode()
+    layers = prompting.layers
+    assert layers is not None
+    wait(lambda: not stage.runner.running)  # the segmenter is there
+    y, x, radius = DISCS[0]
+    stage.hover(y, x)
+    wait(lambda: layers.scratch.visible)
+    assert prompting.candidate is None, "nothing is in work yet"
+    assert not len(layers.points.data)
+    assert layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True) == 1
+    faint = layers.scratch.opacity
+    stage.press("C")
+    assert not stage.store.objects, "what is not in work is not committed"
+    stage.hover(y, x + radius + 40)  # beside it
+    wait(lambda: not layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True))
+    stage.click(y, x)
+    wait(lambda: prompting.candidate is not None)
+    assert layers.scratch.opacity > faint
+    stage.hover(y, x + radius + 40)
+    wait(lambda: layers.scratch.opacity == faint)
+    stage.press("B")  # no point any more: what is in work is shown again
+    wait(lambda: layers.scratch.opacity > faint)
+    assert layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True) == 1
+
+
+def test_a_key_shows_the_next_best_answer(stage: Stage, prompting: Prompting, wait: Wait) -> None:
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.candidate is not None
+    first = prompting.candidate.mask
+    stage.press("O")
+    assert prompting.candidate.choice == 1
+    assert (prompting.candidate.mask != first).any()
+    stage.press("O")
+    stage.press("O")
+    assert prompting.candidate.choice == 0

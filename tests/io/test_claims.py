@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import tifffile
 
 from napari_pathfm.core.slide import SlideError
+from napari_pathfm.io.backends.chain import TILE_BYTES, directories
+from napari_pathfm.io.backends.ranges import LocalFile
 from napari_pathfm.io.reader import open_slide
 
 from .fuzz import entries_of
@@ -68,3 +71,22 @@ def test_absurd_sizes_are_refused_before_a_library_believes_them(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SlideError, match=words):
         open_slide(tmp_path / name)
+
+
+def test_a_tile_longer_than_the_file_never_gets_to_openslide(picture: Draw, tmp_path: Path) -> None:
+    path = tmp_path / "a.svs"
+    write_svs(path, picture)
+    open_slide(path, backend="openslide").close()
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[0].tags[TILE_BYTES]  # type: ignore[union-attr]
+        at, counts = tag.valueoffset, tag.value
+        sizes = {page.index: max(page.databytecounts) for page in file.pages}  # type: ignore[union-attr]
+    longest = [image.longest for image in directories(LocalFile(path)) if image.tiles]
+    assert longest == [sizes[0]]
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, at + 4 * (len(counts) // 2), 0xA0EE_DBE0)
+    path.write_bytes(data)
+    with pytest.raises(SlideError, match="one of its tiles claims to be longer than the file"):
+        open_slide(path, backend="openslide")
+    with pytest.raises(SlideError, match="the file is cut off"):
+        open_slide(path)

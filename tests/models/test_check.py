@@ -192,10 +192,10 @@ def test_sizes_of_segmenters(entries: dict[str, CatalogEntry], name: str) -> Non
     import torch
     from segment_anything import sam_model_registry
 
-    from napari_pathfm.models.litemedsam import _build
+    from napari_pathfm.models.litemedsam import build
 
     if name == "litemedsam":
-        network = _build()
+        network = build()
     else:
         with torch.device("meta"):
             network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()

@@ -93,6 +93,21 @@ def test_nuclei(segmenter: Segmenter, material: Path) -> None:
     assert np.mean(found) > 0.7
 
 
+def test_in_bfloat16_masks_are_the_same_but_for_a_few_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth = ellipse((256, 256), 140, 100, 60, 50)
+    found = []
+    for half in (False, True):
+        monkeypatch.setattr(
+            "napari_pathfm.models.precision.half_wins", lambda device, half=half: half
+        )
+        made = get_segmenter("litemedsam", device="cpu")
+        answer = made.decode(made.encode(drawn(truth)), [box(75, 45, 205, 155)])
+        found.append(answer.masks[0, 0])
+    assert iou(*found) > 0.99
+
+
 def test_points_alone_are_refused_with_a_way_out(segmenter: Segmenter) -> None:
     embedding = segmenter.encode(np.full((64, 64, 3), 200, np.uint8))
     point = Prompts(np.array([[3.0, 4.0]]), np.array([True]))

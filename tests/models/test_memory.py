@@ -65,10 +65,10 @@ def test_a_tile_takes_no_more_than_is_said(entries: Entries, name: str) -> None:
 def test_an_image_takes_what_the_catalogue_says(entries: Entries, name: str) -> None:
     from segment_anything import sam_model_registry
 
-    from napari_pathfm.models.litemedsam import _build
+    from napari_pathfm.models.litemedsam import build
 
     if name == "litemedsam":
-        network, px = _build(), 256
+        network, px = build(), 256
     else:
         with torch.device("meta"):
             network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()

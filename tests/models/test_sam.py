@@ -22,6 +22,12 @@ def points(*places: tuple[float, float], positive: Sequence[bool] = ()) -> Promp
     return Prompts(np.array(places, float), signs)
 
 
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are not converted, so that they can be looked at, and answers are exact."""
+    monkeypatch.setattr("napari_pathfm.models.precision.half_wins", lambda device: False)
+
+
 class Parts(torch.nn.Module):
     """Stands in for a network's three parts: shows what they get, gives known answers."""
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from ...core.slide import SlideError
 
 ORDERS = {b"II": "<", b"MM": ">"}
 CLASSIC, BIG = 42, 43
 
-WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS = 256, 257, 322, 323, 324
+WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 256, 257, 322, 323, 324, 325
 
 LONGEST = 2**24
 """Pixels along a side of an image that may be true: more than a whole glass at 0.01 um."""
@@ -23,6 +25,9 @@ LONGEST = 2**24
 WHOLE_CLASSIC = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 WHOLE = {**WHOLE_CLASSIC, 16: "Q", 17: "q"}
 """Types of whole numbers that stand in the entry itself."""
+
+MOST_TILES = 2**22
+"""Of an image whose lengths are looked at."""
 
 MOST_ENTRIES = 4096
 """That are looked at in a directory; those of slides have some dozens."""
@@ -45,6 +50,8 @@ class Directory:
     tile_height, tile_width : int
     tiles : int
         How many there are.
+    longest : int
+        Bytes of the longest of them in the file.
     """
 
     height: int
@@ -52,6 +59,7 @@ class Directory:
     tile_height: int
     tile_width: int
     tiles: int
+    longest: int
 
     @property
     def complete(self) -> bool:
@@ -100,14 +108,36 @@ def directories(file: Bytes) -> Iterator[Directory]:
         size, value, kinds = (20, 12, WHOLE) if big else (12, 8, WHOLE_CLASSIC)
         data = file.read(at, min(entries, MOST_ENTRIES) * size)
         found = dict.fromkeys((LENGTH, WIDTH, TILE_LENGTH, TILE_WIDTH), 0)
-        tiles = 0
+        tiles = longest = 0
         for entry in range(0, len(data) - size + 1, size):
             tag, kind = struct.unpack_from(order + "HH", data, entry)
             if tag == TILE_OFFSETS:
                 (tiles,) = struct.unpack_from(order + ("Q" if big else "I"), data, entry + 4)
+            elif tag == TILE_BYTES:
+                longest = _largest(file, data[entry : entry + size], order, big)
             elif tag in found and kind in kinds:
                 (found[tag],) = struct.unpack_from(order + kinds[kind], data, entry + value)
-        yield Directory(found[LENGTH], found[WIDTH], found[TILE_LENGTH], found[TILE_WIDTH], tiles)
+        sides = found[LENGTH], found[WIDTH], found[TILE_LENGTH], found[TILE_WIDTH]
+        yield Directory(*sides, tiles, longest)
+
+
+def _largest(file: Bytes, entry: bytes, order: str, big: bool) -> int:
+    """Return the largest number of a list of whole numbers, which may stand in the entry itself."""
+    kind, count = struct.unpack_from(order + ("HQ" if big else "HI"), entry, 2)
+    if kind not in WHOLE or not count:
+        return 0
+    form = "Q" if big else "I"
+    value = 12 if big else 8
+    bytes_each = struct.calcsize(WHOLE[kind])
+    needed = min(count, MOST_TILES) * bytes_each
+    if needed <= len(entry) - value:
+        data = entry[value : value + needed]
+    else:
+        (at,) = struct.unpack_from(order + form, entry, value)
+        data = file.read(at, needed) if at < 2**63 else b""
+    whole = len(data) - len(data) % bytes_each
+    numbers = np.frombuffer(data[:whole], np.dtype(order + WHOLE[kind]))
+    return int(numbers.max(initial=0))
 
 
 def _directories(file: Bytes) -> Iterator[tuple[str, int, int, int]]:

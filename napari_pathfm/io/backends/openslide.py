@@ -115,6 +115,9 @@ class OpenSlideBackend:
         if vendor != HAMAMATSU:
             images = list(directories(LocalFile(self._path)))
             sizes += [(image.tile_height, image.tile_width) for image in images]
+            length = self._path.stat().st_size
+            if any(image.longest > length for image in images):
+                raise SlideError("one of its tiles claims to be longer than the file")
             if vendor == VENTANA and not all(image.complete for image in images):
                 raise SlideError("its levels do not have as many tiles as their sizes need")
             if any(image.lacking for image in images):

@@ -44,7 +44,7 @@ class PlainBackend:
                     self._pixels: RGB | None = np.asarray(image.convert("RGB"))
                     self.icc_profile: bytes | None = image.info.get("icc_profile")
                     self.properties = {"plain.format": str(image.format)}
-        except (Image.DecompressionBombError, *FILE_ERRORS) as error:
+        except (Image.DecompressionBombError, MemoryError, *FILE_ERRORS) as error:
             raise SlideError(f"it is no plain image either ({error})") from error
         height, width = self._pixels.shape[:2]
         self._name, self.content = path.name, path
