@@ -228,12 +228,21 @@ class SlidePanel(QWidget):
         if grid is None or slide is None:
             self.result.setText("")
             return
+        self._enter(grid.spec)  # it may be one that was stored or imported
         text = f"{len(grid):,} tiles"
         if tissue is not None:
             text += f"; {tissue.mask.mean():.0%} of the slide is tissue"
         if not len(grid):
             text += ". Lower “At least tissue” or the tile side to get tiles."
         self.result.setText(text)
+
+    def _enter(self, spec: TileSpec) -> None:
+        self.tile_px.setValue(spec.tile_px)
+        if spec.mpp is not None:
+            self.tile_mpp.setValue(spec.mpp)
+        self.overlap.setValue(round(100 * spec.overlap))
+        if spec.min_tissue:  # another program's tiles say nothing of it
+            self.min_tissue.setValue(round(100 * spec.min_tissue))
 
     def _on_project(self) -> None:
         project = self._session.project
