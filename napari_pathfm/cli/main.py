@@ -23,6 +23,7 @@ from .search import classify, search
 from .slide import app as slide_app
 from .terminal import answer, command, reporting
 from .tiles import tiles
+from .train_click import train_click
 
 if TYPE_CHECKING:
     from ..analysis.draw_labels import Meaning
@@ -117,6 +118,7 @@ def tissue(
 
 
 app.command()(tiles)
+app.command("train-click")(train_click)
 
 
 app.command()(embed)

@@ -61,18 +61,34 @@ def test_a_tile_takes_no_more_than_is_said(entries: Entries, name: str) -> None:
     assert tile_bytes(spec) / 8 < found <= tile_bytes(spec)
 
 
-@pytest.mark.parametrize("name", ["sam-vit-b", "sam-vit-l", "sam-vit-h", "litemedsam"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sam-vit-b",
+        "sam-vit-l",
+        "sam-vit-h",
+        "litemedsam",
+        "mobile-sam",
+        "sam2.1-tiny",
+        "sam2.1-large",
+    ],
+)
 def test_an_image_takes_what_the_catalogue_says(entries: Entries, name: str) -> None:
     from segment_anything import sam_model_registry
 
-    from napari_pathfm.models.litemedsam import build
+    from napari_pathfm.models import litemedsam, mobile_sam, sam2
 
+    px = 1024
     if name == "litemedsam":
-        network, px = build(), 256
+        network, px = litemedsam.build(), 256
+    elif name == "mobile-sam":
+        network = mobile_sam.build()
+    elif name.startswith("sam2"):
+        with torch.device("meta"):
+            network = sam2.as_sam(sam2.build(name))
     else:
         with torch.device("meta"):
             network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()
-        px = 1024
     found = peak(network.to("meta").image_encoder.eval(), px)
     assert round(found / 1e6) == entries[name].spec.image_mb
 

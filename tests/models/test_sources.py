@@ -124,6 +124,17 @@ SOURCES = {
     "sam-vit-b": Source(f"{SAM}sam_vit_b_01ec64.pth", "", OPEN, APACHE, True),
     "sam-vit-l": Source(f"{SAM}sam_vit_l_0b3195.pth", "", OPEN, APACHE, True),
     "sam-vit-h": Source(f"{SAM}sam_vit_h_4b8939.pth", "", OPEN, APACHE, True),
+    "pathfm-click": Source("", "", OPEN, APACHE, True),
+    "mobile-sam": Source(
+        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        "", OPEN, APACHE, True,
+    ),
+    "sam2.1-tiny": Source("facebook/sam2.1-hiera-tiny", "model.safetensors", OPEN, APACHE, True),
+    "sam2.1-small": Source("facebook/sam2.1-hiera-small", "model.safetensors", OPEN, APACHE, True),
+    "sam2.1-base-plus": Source(
+        "facebook/sam2.1-hiera-base-plus", "model.safetensors", OPEN, APACHE, True
+    ),
+    "sam2.1-large": Source("facebook/sam2.1-hiera-large", "model.safetensors", OPEN, APACHE, True),
     "litemedsam": Source("", "asset/lite_medsam.pth", OPEN, APACHE, True),
     "seggpt": Source("BAAI/seggpt-vit-large", "model.safetensors", OPEN, "MIT", True),
     "pathogpt": Source("", "", NONE, "none", False),

@@ -1,0 +1,77 @@
+"""A click model is trained, written, loaded and judged; it learns what it is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_pathfm.analysis.click_crops import encode_crops
+from napari_pathfm.analysis.judge_clicks import judge
+from napari_pathfm.analysis.train_click import ClickTraining, save_parts, train_click
+from napari_pathfm.cli.main import app
+from napari_pathfm.core.jobs import run
+from napari_pathfm.models import click
+from napari_pathfm.models.base import ModelError
+from napari_pathfm.models.catalog import get_segmenter
+
+from .test_click_crops import discs
+
+
+def test_what_is_learned_is_written_and_loaded(tmp_path: Path) -> None:
+    segmenter, network = click.to_train()
+    crops = run(encode_crops([(1.0, [discs()])], segmenter, 4))
+    training = ClickTraining(steps=2, batch=2, rounds=2)
+    before = [each.clone() for each in network.parameters()]  # type: ignore[attr-defined]
+    parts = run(train_click(network, crops, training))
+    for left, right in zip(before, network.parameters(), strict=True):  # type: ignore[attr-defined]
+        assert torch.equal(left, right)  # a copy is trained
+    changed = [
+        not torch.equal(value, network.state_dict()[name])  # type: ignore[attr-defined]
+        for name, value in parts.state_dict().items()
+    ]
+    assert np.mean(changed) > 0.9
+    file = tmp_path / "own.safetensors"
+    save_parts(parts, file)
+    assert file.stat().st_size < 12e6
+    loaded = get_segmenter("pathfm-click", weights=file, device="cpu")
+    assert loaded.answers == {"points", "box", "mask"}
+    found = run(judge(loaded, [discs(1)], each=1))
+    assert set(found) == {"click_1", "click_3", "click_5", "box", "objects"}
+    assert found["objects"] == 1
+    assert all(0 <= found[name] <= 1 for name in found if name != "objects")
+
+
+def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"prompt_encoder.x": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match="does not hold the weights of pathfm-click"):
+        get_segmenter("pathfm-click", weights=tmp_path / "a.safetensors", device="cpu")
+    with pytest.raises(ModelError, match="There are no weights of pathfm-click to be had"):
+        get_segmenter("pathfm-click", device="cpu")
+
+
+def test_in_the_terminal(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for number in range(2):
+        image = discs(number)
+        Image.fromarray(image.rgb).save(tmp_path / "images" / f"{number}.png")
+        np.save(tmp_path / "labels" / f"{number}.npy", image.labels)
+    out = tmp_path / "own.safetensors"
+    command = f"train-click --out {out} --images {tmp_path} --synthetic 0 --crops 4 --steps 1"
+    answered = CliRunner().invoke(app, [*command.split(), "--json"])
+    assert answered.exit_code == 0, answered.output
+    facts = json.loads(answered.stdout)
+    assert facts["file"] == str(out)
+    assert "held_out" not in facts  # of two images none is kept back
+    assert click.load(out).name == "pathfm-click"
+    wrong = CliRunner().invoke(app, ["train-click", "--out", str(tmp_path / "own.pth")])
+    assert wrong.exit_code == 3
+    assert "call it own.safetensors" in wrong.stderr
