@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -62,6 +60,7 @@ class Hover(QObject):
         super().__init__(parent)
         self._runner, self._cache = runner, cache
         self._wanted: Hovered | None = None
+        self._asked: Hovered | None = None
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
@@ -82,20 +81,18 @@ class Hover(QObject):
         self._runner.cancel(AHEAD)
 
     def _ask(self) -> None:
-        hovered = self._wanted
-        if hovered is None:
+        hovered = self._asked = self._wanted
+        if hovered is not None:
+            job = _preview(hovered, self._cache)
+            self._runner.start(job, "Preview", self._take, slot=PREVIEW, failed=_nothing)
+
+    def _take(self, candidate: Candidate | None) -> None:
+        if self._wanted is None:
             return
-        job = _preview(hovered, self._cache)
-
-        def done(candidate: Candidate | None) -> None:
-            if self._wanted is None:
-                return
-            if candidate is not None:
-                self.answered.emit(candidate)
-            if self._wanted is not hovered:
-                self._ask()
-
-        self._runner.start(job, "Preview", done, slot=PREVIEW, failed=_nothing)
+        if candidate is not None:
+            self.answered.emit(candidate)
+        if self._wanted is not self._asked:
+            self._ask()
 
     def _look_ahead(self) -> None:
         hovered = self._wanted
@@ -129,4 +126,5 @@ def _preview(hovered: Hovered, cache: CropCache) -> Job[Candidate | None]:
     return (yield from preview(hovered.slide, prompts, segmenter, cache, side))
 
 
-_nothing: Callable[[Any], None] = lambda _: None  # noqa: E731 - the click tells what is wrong
+def _nothing(_: BaseException) -> None:
+    """The click will tell what is wrong."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import (
@@ -26,6 +29,8 @@ from qtpy.QtWidgets import (
 )
 
 from ..analysis.find_objects import Found, Query, find_objects
+from ..analysis.reshape import fill_holes, smooth, split
+from ..core.edits import Edit
 from ..core.jobs import Job, run
 from ..io.masks import AnnotationLayer
 from ..io.objects import NO_OBJECTS
@@ -38,6 +43,13 @@ from .object_filter import ObjectFilter
 from .object_model import ObjectModel
 from .object_summary import ObjectSummary
 from .runner import Runner
+
+VERBS: dict[str, Callable[..., Edit]] = {
+    "Split": split,
+    "Fill holes": fill_holes,
+    "Smooth": smooth,
+}
+"""What can be done with the shape of an object."""
 
 SETTLE_MS = 150
 """Rows are looked for again when the layer has rested so long."""
@@ -121,6 +133,9 @@ class ObjectTable(QWidget):
         self.class_button = QPushButton("Set class")
         self.class_button.setToolTip("Give the selected objects a class")
         self.class_button.setMenu(QMenu(self))
+        self.shape_button = QPushButton("Shape")
+        self.shape_button.setToolTip("Merge the selected objects, or change the shape of each")
+        self.shape_button.setMenu(self._shape_menu())
         self.delete_button = QPushButton("Delete [Del]")
         self._lay_out()
         self._timer = QTimer(self)
@@ -153,6 +168,20 @@ class ObjectTable(QWidget):
         if len(ids):
             text = f"class of {_objects(ids)}"
             self._history.commit(text, lambda layer: layer.class_edit(ids, class_id))
+
+    def merge_selected(self) -> None:
+        """Make one object of the selected ones: one edit."""
+        ids = self._chosen()
+        if len(ids):
+            text = f"merge {_objects(ids)}"
+            self._history.commit(text, lambda layer: layer.merge_edit(ids.tolist()))
+
+    def reshape_selected(self, name: str) -> None:
+        """Change the shape of each selected object by one of :data:`VERBS`: an edit each."""
+        verb = VERBS[name]
+        for number in self._chosen().tolist():
+            text = f"{name.lower()} object {number}"
+            self._history.commit(text, partial(verb, number=number))
 
     def refresh(self) -> None:
         """Look for the objects again; what was selected stays selected."""
@@ -208,10 +237,19 @@ class ObjectTable(QWidget):
         column.addWidget(self.count)
         column.addWidget(self.view, 1)
         row = QHBoxLayout()
-        for button in (self.all_button, self.class_button, self.delete_button):
+        for button in (self.all_button, self.class_button, self.shape_button, self.delete_button):
             row.addWidget(button)
         column.addLayout(row)
         column.addWidget(self.summary)
+
+    def _shape_menu(self) -> QMenu:
+        menu = QMenu(self)
+        if merge := menu.addAction("Merge into one"):
+            merge.triggered.connect(lambda _=False: self.merge_selected())
+        for name in VERBS:
+            if action := menu.addAction(name):
+                action.triggered.connect(lambda _=False, name=name: self.reshape_selected(name))
+        return menu
 
     def _connect(self) -> None:
         self._timer.timeout.connect(self.refresh)

@@ -182,14 +182,33 @@ class LayerView:
     def delete_job(self, ids: Iterable[int]) -> Job[Edit]:
         """:meth:`delete_edit` with progress."""
         doomed = self._select(ids)
-        eraser = Eraser(doomed.ids)
+        return (yield from self._inherit_job(doomed, 0, f"delete {_counted(doomed)}"))
+
+    def merge_edit(self, ids: Iterable[int]) -> Edit:
+        """Make the edit that makes one object of several: the largest takes the others' pixels.
+
+        Raises
+        ------
+        ValueError
+            There is no such object, or fewer than two.
+        """
+        together = self._select(ids)
+        if len(together) < 2:
+            raise ValueError("Choose two objects or more to make one of them.")
+        heir = int(together.ids[together.rows["area"].argmax()])
+        others = together.pick(together.ids != heir)
+        return run(self._inherit_job(others, heir, f"merge {len(together)} objects", True))
+
+    def _inherit_job(
+        self, doomed: ObjectArray, heir: int, text: str, by_hand: bool = False
+    ) -> Job[Edit]:
+        eraser = Eraser(doomed.ids, heir)
         places = [
             (int(row), int(col))
             for row, col in chunks_of(np.stack([doomed.rows[side] for side in BOX], 1))
         ]
         paints = (eraser.paint(place, self._level0(*place).ids) for place in places)
-        text = f"delete {_counted(doomed)}"
-        return (yield from self.edit_job(paints, text, total=len(places)))
+        return (yield from self.edit_job(paints, text, total=len(places), by_hand=by_hand))
 
     def class_edit(self, ids: Iterable[int], class_id: int) -> Edit:
         """Make the edit that gives objects a class; 0 takes it away.

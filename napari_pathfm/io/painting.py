@@ -217,10 +217,12 @@ class Eraser:
     ----------
     doomed : ndarray
         ``(K,)`` uint32, ascending.
+    heir : int
+        Whose pixels they become; 0: nobody's.
     """
 
-    def __init__(self, doomed: Ids) -> None:
-        self._doomed = doomed
+    def __init__(self, doomed: Ids, heir: int = 0) -> None:
+        self._doomed, self._heir = doomed, heir
         largest = int(doomed[-1]) if len(doomed) else 0
         self._flags: NDArray[np.bool_] | None = None
         if largest < _FLAGS:
@@ -228,10 +230,10 @@ class Eraser:
             self._flags[doomed] = True
 
     def paint(self, place: tuple[int, int], chunk: Ids | None) -> Paint:
-        """Draw 0 over the objects in the chunk at ``(row, column)``."""
+        """Draw the heir over the objects in the chunk at ``(row, column)``."""
         found = np.zeros((CHUNK, CHUNK), bool) if chunk is None else self._find(chunk)
-        nothing = np.zeros(found.shape, np.uint32)
-        return Paint(place[0] * CHUNK, place[1] * CHUNK, nothing, found, 1)
+        ids = np.full(found.shape, self._heir, np.uint32)
+        return Paint(place[0] * CHUNK, place[1] * CHUNK, ids, found, 1)
 
     def _find(self, chunk: Ids) -> NDArray[np.bool_]:
         if self._flags is None:

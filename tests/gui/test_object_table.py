@@ -145,6 +145,43 @@ def test_objects_are_listed_jumped_to_classified_and_deleted(
     wait(lambda: column(table.model, "class") == ["–"] * 3)
 
 
+def test_shapes_of_objects_are_changed_and_several_become_one(
+    stage: Stage, qtbot: object, wait: Wait
+) -> None:
+    table = ObjectTable(stage.session, stage.runner, stage.edits.history)
+    qtbot.addWidget(table)  # type: ignore[attr-defined]
+    table.show()
+    ring = np.ones((60, 60), np.uint32)
+    ring[20:40, 20:40] = 0
+    two = np.full((60, 160), 2, np.uint32)
+    two[:, 70:90] = 0
+    for y, ids in ((100, ring), (300, two)):
+        stage.store.commit(stage.store.paint_edit(y, 100, ids, ids > 0, "draw"))
+    before = stage.store.read(0, 0, 0, 500, 500)
+    wait(lambda: table.model.rowCount() == 2)
+    menu = table.shape_button.menu()
+    assert menu is not None
+    verbs = {action.text(): action for action in menu.actions()}
+    assert list(verbs) == ["Merge into one", "Split", "Fill holes", "Smooth"]
+    table.view.selectRow(0)
+    verbs["Fill holes"].trigger()
+    wait(lambda: bool((stage.store.read(0, 100, 100, 60, 60) == 1).all()))
+    table.view.selectRow(1)
+    verbs["Split"].trigger()
+    wait(lambda: table.model.rowCount() == 3)
+    assert set(np.unique(stage.store.read(0, 300, 100, 60, 160))) == {0, 2, 3}
+    wait(lambda: not stage.edits.history.busy)
+    table.view.selectAll()
+    verbs["Merge into one"].trigger()
+    wait(lambda: table.model.rowCount() == 1)
+    for rows in (3, 2):
+        stage.edits.history.undo()
+        wait(lambda rows=rows: table.model.rowCount() == rows)
+    stage.edits.history.undo()
+    wait(lambda: not stage.edits.history.busy)
+    np.testing.assert_array_equal(stage.store.read(0, 0, 0, 500, 500), before)
+
+
 def test_new_names_and_colours_of_classes_show(stage: Stage, qtbot: object, wait: Wait) -> None:
     table = ObjectTable(stage.session, stage.runner, stage.edits.history)
     qtbot.addWidget(table)  # type: ignore[attr-defined]
