@@ -147,6 +147,15 @@ class EditWindow(QObject):
         """Take the eraser."""
         self._mode("erase")
 
+    @property
+    def chosen(self) -> int:
+        """The object that strokes belong to; 0 for a new one."""
+        store = self._session.annotations
+        if self.layer is None or store is None:
+            return 0
+        number = object_of(int(self.layer.selected_label))
+        return number if store.objects.brief(number) is not None else 0
+
     def new_object(self) -> None:
         """The next stroke makes a new object of the active class."""
         if self._store is not None and self.layer is not None:

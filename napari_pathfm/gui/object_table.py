@@ -18,7 +18,7 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
+    QGridLayout,
     QHeaderView,
     QLabel,
     QMenu,
@@ -236,10 +236,11 @@ class ObjectTable(QWidget):
         column.addWidget(self.filter)
         column.addWidget(self.count)
         column.addWidget(self.view, 1)
-        row = QHBoxLayout()
-        for button in (self.all_button, self.class_button, self.shape_button, self.delete_button):
-            row.addWidget(button)
-        column.addLayout(row)
+        grid = QGridLayout()
+        buttons = self.all_button, self.delete_button, self.class_button, self.shape_button
+        for place, button in enumerate(buttons):
+            grid.addWidget(button, place // 2, place % 2)
+        column.addLayout(grid)
         column.addWidget(self.summary)
 
     def _shape_menu(self) -> QMenu:

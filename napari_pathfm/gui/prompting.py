@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from weakref import WeakMethod
 
@@ -12,6 +13,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from ..analysis.crop import CropCache
+from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import Candidate, commit_edit, segment
 from ..core.edits import Edit
 from ..core.prompts import Prompts
@@ -86,6 +88,8 @@ class Prompting(QObject):
             KeyMod.Shift | KeyCode.KeyC: self.clear,
             KeyCode.KeyN: self.next_object,
             KeyCode.KeyO: self.other_mask,
+            KeyCode.KeyA: self.add_to_chosen,
+            KeyCode.KeyX: self.take_from_chosen,
             KeyCode.Escape: self.cancel,
         }
         edit_window.add_keys(self.keys)
@@ -196,6 +200,25 @@ class Prompting(QObject):
                 self.clear()
 
         self._edits.history.commit("commit object", build, done=done)
+
+    def add_to_chosen(self) -> None:
+        """Give the chosen object the pixels of the object in work: one edit."""
+        self._change_chosen(add_to, "add to")
+
+    def take_from_chosen(self) -> None:
+        """Take the pixels of the object in work from the chosen object: one edit."""
+        self._change_chosen(take_from, "take from")
+
+    def _change_chosen(self, verb: Callable[..., Edit], what: str) -> None:
+        candidate, number = self.candidate, self._edits.chosen
+        if candidate is None:
+            notify.tell(f"There is no object in work to {what} another: draw a box or click.")
+            return
+        if not number:
+            notify.tell("Choose an object first: in the table, or with napari's picker.")
+            return
+        build = partial(verb, number=number, candidate=candidate)
+        self._edits.history.commit(f"{what} object {number}", build, done=self.clear)
 
     def clear(self) -> None:
         """Forget prompts and answer."""

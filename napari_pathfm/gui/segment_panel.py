@@ -105,6 +105,12 @@ class SegmentPanel(QWidget):
         self.other_button = _button(
             "Other mask [O]", prompting.other_mask, "Show the segmenter's next best answer"
         )
+        self.add_button = _button(
+            "Add [A]", prompting.add_to_chosen, "Give what is in work to the chosen object"
+        )
+        self.take_button = _button(
+            "Take away [X]", prompting.take_from_chosen, "Take it from the chosen object"
+        )
         return _grid(
             self.box_button,
             self.point_button,
@@ -114,6 +120,8 @@ class SegmentPanel(QWidget):
             self.clear_button,
             self.commit_button,
             self.next_button,
+            self.add_button,
+            self.take_button,
         )
 
     def _hand_buttons(self) -> QGridLayout:
@@ -162,7 +170,8 @@ class SegmentPanel(QWidget):
         sign = "on the object" if prompting.positive else "beside it"
         self.toggle_button.setText(f"Points: {sign} [T]")
         candidate = prompting.candidate
-        for button in (self.commit_button, self.other_button):
+        needing = self.commit_button, self.other_button, self.add_button, self.take_button
+        for button in needing:
             button.setEnabled(candidate is not None)
         lines = [f"Points: {refusal}"] if refusal else []
         if candidate is not None:

@@ -238,3 +238,34 @@ def test_a_key_shows_the_next_best_answer(stage: Stage, prompting: Prompting, wa
     stage.press("O")
     stage.press("O")
     assert prompting.candidate.choice == 0
+
+
+def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    y, x, radius = DISCS[0]
+    top, left = int(y - radius), int(x)
+    half = np.full((int(2 * radius), int(radius) + 60), 7, np.uint32)
+    stage.store.commit(stage.store.paint_edit(top, left, half, None, "half of it and more"))
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    stage.press("A")
+    assert prompting.candidate is not None, "no object is chosen"
+    stage.edits.choose_object(7)
+    prompting.box_mode()
+    before = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
+    stage.press("A")
+    wait(lambda: prompting.candidate is None)
+    after = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
+    assert after - before == pytest.approx(np.pi * radius**2 / 2, rel=0.05)
+    stage.look(600, 1100, 1.5)
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    stage.press("X")
+    wait(lambda: prompting.candidate is None)
+    left_over = stage.store.read(0, 0, 0, 2500, 4000) == 7
+    assert not left_over[int(y) - 5 : int(y) + 5, int(x - radius / 2) : int(x + radius / 2)].any()
+    assert left_over.any()
+    assert stage.store.objects[7].area == left_over.sum()
