@@ -155,6 +155,8 @@ def load(file: Path, device: str = "cpu") -> Features | None:
     except (OSError, AttributeError, RuntimeError):
         file.unlink(missing_ok=True)
         return None
+    except AssertionError:  # torch's loader imports setuptools, which may have come too late
+        return None
     return made
 
 
