@@ -145,7 +145,7 @@ class PromptLayers(QObject):
         scale = slide_scale(self.slide)
         shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
         size = np.full(2, candidate.downsample * scale)
-        moved = not (np.allclose(layer.scale, size) and np.allclose(layer.translate, shift))
+        moved = not (np.array_equal(layer.scale, size) and np.array_equal(layer.translate, shift))
         if moved and layer.visible:
             layer.visible = False
         if color != self._color:
