@@ -18,9 +18,10 @@ from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..core.slide import RGB, Level
 from ..models.base import Segmenter
+from .candidate import Candidate
 from .click_crops import LabelledImage
 from .crop import CropCache
-from .segment import Candidate, segment
+from .segment import segment
 from .simulated_clicks import box_around, first_click, next_click
 
 CLICKS = (1, 3, 5)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.edits import Edit, ObjectRow
 from ..io.masks import AnnotationLayer
-from .segment import COMMIT_PX, Candidate
+from .candidate import COMMIT_PX, Candidate
 
 SMOOTH_PX = 3.0
 """Radius of the discs with which an outline is smoothed, pixels of the level."""

@@ -18,10 +18,10 @@ from ._shared import at, network
 from .slides import open_slide
 
 if TYPE_CHECKING:
+    from ..analysis.candidate import Candidate
     from ..analysis.draw_labels import Meaning
     from ..analysis.export import ExportReport
     from ..analysis.import_objects import ImportReport
-    from ..analysis.segment import Candidate
     from ..io.project import Project, SlideRow
     from ..io.reader import SlideReader
     from ..models.base import Segmenter
@@ -96,7 +96,7 @@ def commit(
     ValueError
         There is no such class, or the mask is empty.
     """
-    from ..analysis.segment import commit_edit
+    from ..analysis.candidate import commit_edit
     from ..io.masks import AnnotationLayer
 
     numbers = {each.name: each.id for each in project.classes()}

@@ -35,6 +35,9 @@ def train_click(
     crops: Annotated[int, typer.Option(min=4, help="Crops to learn from, 2 MB each.")] = 3000,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 4000,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile first: minutes, then a third faster.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Decides crops, clicks and order.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -48,6 +51,7 @@ def train_click(
     from ..analysis.train_click import ClickTraining, save_parts
     from ..analysis.train_click import train_click as training_of
     from ..core.jobs import run
+    from ..core.memory import keep_all
     from ..models import click
 
     if out.suffix != ".safetensors":
@@ -66,11 +70,14 @@ def train_click(
         sources.append((0.4, nuclei))
     if not sources:
         raise ValueError("There is nothing to learn from: name a folder with --images.")
+    keep_all()
     segmenter, network = click.to_train(begin_with)
     with reporting("Encoding") as report:
         encoded = run(encode_crops(sources, segmenter, crops, seed), report)
     with reporting("Training") as report:
-        training = ClickTraining(steps=steps, rate=rate, seed=seed, fresh=begin_with is None)
+        training = ClickTraining(
+            steps=steps, rate=rate, seed=seed, fresh=begin_with is None, compiled=compiled
+        )
         parts = run(training_of(network, encoded, training), report)
     save_parts(parts, out)
     facts: dict[str, object] = {"file": str(out), "megabytes": out.stat().st_size / 1e6}

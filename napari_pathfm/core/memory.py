@@ -11,7 +11,7 @@ LARGE_BYTES = 12 * 1024**2
 """What a network needs for a few tiles, or for a click, is smaller: it would be slower with fresh
 memory (a click by half)."""
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Of ``malloc.h``."""
 
 
@@ -36,6 +36,17 @@ def hand_back_at_once() -> None:
     option = _c_library("mallopt")
     if option is not None:
         option(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def keep_all() -> None:
+    """Keep what becomes free for what comes next: for a program that only trains.
+
+    Arrays of some 30 MB that come and go hundreds of times a second are slow with fresh memory.
+    """
+    option = _c_library("mallopt")
+    if option is not None:
+        option(M_MMAP_MAX, 0)
+        option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @cache

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..analysis.candidate import Candidate
 from ..analysis.crop import CropCache, crop_side
-from ..analysis.segment import Candidate, preview, segment
+from ..analysis.segment import preview, segment
 from ..core.inference import Priority
 from ..core.jobs import Job
 from ..core.prompts import Prompts
@@ -117,7 +118,7 @@ class Hover(QObject):
 def with_point(prompts: Prompts, y: float, x: float, positive: bool) -> Prompts:
     """Return prompts and one point more, ``(y, x)`` in level-0 pixels."""
     points = np.concatenate([prompts.points, [[y, x]]])
-    return Prompts(points, np.append(prompts.positive, positive), prompts.box)
+    return Prompts(points, np.append(prompts.positive, positive), prompts.box, prompts.mask)
 
 
 def _preview(hovered: Hovered, cache: CropCache) -> Job[Candidate | None]:

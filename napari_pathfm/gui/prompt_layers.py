@@ -12,7 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..analysis.segment import Candidate
+from ..analysis.candidate import Candidate
 from ..core.prompts import Prompts
 from ..core.slide import Slide
 from .keys import Keys, bind

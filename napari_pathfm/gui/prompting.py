@@ -5,40 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from weakref import WeakMethod
 
 from app_model.types import KeyCode, KeyMod
 from napari import Viewer
-from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
+from ..analysis.candidate import Candidate, commit_edit
 from ..analysis.crop import CropCache
 from ..analysis.reshape import add_to, take_from
-from ..analysis.segment import Candidate, commit_edit, segment
+from ..analysis.segment import segment
 from ..core.edits import Edit
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
-from ..models import catalog
-from ..models.base import Segmenter
-from ..models.fetch import in_project
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
+from .chosen_segmenter import ChosenSegmenter
 from .hover import Hover, Hovered, with_point
 from .keys import Keys
 from .prompt_layers import POSITIVE, PromptLayers
 from .runner import Runner
-from .segmenter_loader import SegmenterLoader, at_hand
 from .view import view_downsample
 
 SLOT = "segment"
-LOAD_SLOT = "segmenter"
 
 LIKELY_PX = 8.0, 500.0
 """Between these sizes on the screen an object is likely to be like the last one."""
-
-Permit = Callable[[str, Path | None, str, Callable[[], None]], None]
-"""Does the last with a model, of weights of one's own or not, if and when it may be used."""
 
 
 class Prompting(QObject):
@@ -67,17 +59,14 @@ class Prompting(QObject):
         super().__init__(parent)
         self._viewer, self._session, self._runner = viewer, session, runner
         self._edits = edit_window
-        self._loader = SegmenterLoader()
-        self._permit: WeakMethod[Permit] | None = None
+        self.segmenter = ChosenSegmenter(session, runner, self)
+        self.segmenter.loaded.connect(self._on_loaded)
         self._cache = CropCache()
         self._hover = Hover(runner, self._cache, self)
         self._hover.answered.connect(self._on_preview)
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
-        self.name = catalog.DEFAULT_SEGMENTER
-        self._given: Path | None = None
-        self.weights: Path | None = None  # what the user gave, or what lies in the project
         self._asked = False  # for an answer, of a segmenter that is not loaded yet
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
@@ -99,40 +88,19 @@ class Prompting(QObject):
 
     # -- what the user does -------------------------------------------------------------------
 
-    def _find_weights(self) -> None:
-        """Take the weights that the user gave, or that lie in the project, if any."""
-        project = self._session.project
-        self.weights = self._given
-        if self._given is None and project is not None:
-            self.weights = in_project(project.models, self.name)
-
-    def ask_first(self, permit: Permit) -> None:
-        """Have a method of a widget, while there is one, decide whether a segmenter is loaded."""
-        self._permit = WeakMethod(permit)
-
     def set_segmenter(self, name: str, weights: Path | None = None) -> None:
         """Choose a segmenter, and answer the prompts that are there with it.
 
         What has to be downloaded first is so when it is used: to choose is not yet to want that.
         """
-        self.name, self._given = name, weights
-        self._find_weights()
-        self._runner.cancel(LOAD_SLOT)
+        self.segmenter.choose(name, weights)
         self.changed.emit()
-        if self._session.annotations is None or not at_hand(name, self.weights):
+        if self._session.annotations is None or not self.segmenter.at_hand:
             return
         if self._prompts():
             self.segment()
         else:
-            self._load()
-
-    def refusal(self, kind: str) -> str:
-        """Why the segmenter cannot answer "points" or "box"; empty if it can or is not loaded."""
-        segmenter = self._loader.loaded(self.name, self.weights)
-        if segmenter is None or kind in segmenter.answers:
-            return ""
-        other = "a box" if kind == "points" else "points"
-        return f"{self.name} does not answer {kind} alone: use {other}, or choose a SAM model"
+            self.segmenter.load()
 
     def box_mode(self) -> None:
         """The next drag draws a box round an object."""
@@ -164,10 +132,10 @@ class Prompting(QObject):
         if slide is None or not prompts:
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
-        segmenter = self._loader.loaded(self.name, self.weights)
+        segmenter = self.segmenter.ready
         self._asked = segmenter is None
         if segmenter is None:
-            self._load()
+            self.segmenter.load()
             return
         self._hover.leave()
         downsample = view_downsample(self._viewer, slide)
@@ -240,10 +208,10 @@ class Prompting(QObject):
 
     def cancel(self) -> None:
         """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
-        if self._runner.busy(SLOT) or self._runner.busy(LOAD_SLOT):
+        if self._runner.busy(SLOT) or self.segmenter.busy:
             self._asked = False
             self._runner.cancel(SLOT)
-            self._runner.cancel(LOAD_SLOT)
+            self.segmenter.cancel()
         else:
             self.clear()
 
@@ -274,7 +242,7 @@ class Prompting(QObject):
         return self._size if self._size is not None and low < self._size < high else None
 
     def _on_hovered(self, y: float, x: float) -> None:
-        slide, segmenter = self._session.slide, self._loader.loaded(self.name, self.weights)
+        slide, segmenter = self._session.slide, self.segmenter.ready
         prompts = with_point(self._prompts(), y, x, self.positive)
         says_where = prompts.box is not None or bool(prompts.positive.any())
         if slide is None or segmenter is None or "points" not in segmenter.answers:
@@ -309,11 +277,11 @@ class Prompting(QObject):
                 else "Choose a project folder in the step Slide first: objects are kept there."
             )
             return None
-        if self.refusal(kind):
-            notify.tell(self.refusal(kind))
+        if refusal := self.segmenter.refusal(kind):
+            notify.tell(refusal)
             return None
-        if self._loader.loaded(self.name, self.weights) is None:
-            self._load()  # it takes seconds, in which the user moves the mouse to the object
+        if self.segmenter.ready is None:
+            self.segmenter.load()  # meanwhile the user moves the mouse to the object
         return layers
 
     def _made_layers(self) -> PromptLayers | None:
@@ -327,29 +295,13 @@ class Prompting(QObject):
             self.layers.left.connect(self._on_left)
         return self.layers
 
-    def _load(self) -> None:
-        self._find_weights()
-        name, weights, title = self.name, self.weights, f"Loading {self.name}"
-        if self._runner.busy(LOAD_SLOT):
-            return
-
-        def start() -> None:
-            job = self._loader.load(name, weights)
-            self._runner.start(job, title, self._on_loaded, slot=LOAD_SLOT)
-
-        permit = self._permit() if self._permit is not None else None
-        if permit is not None and isalive(getattr(permit, "__self__", None)):
-            permit(name, weights, title, start)
-        else:
-            start()
-
-    def _on_loaded(self, _: Segmenter) -> None:
+    def _on_loaded(self) -> None:
         self.changed.emit()
         if self._asked:
             self.segment()
 
     def _on_annotations(self, *_: object) -> None:
-        self._find_weights()
+        self.segmenter.find_weights()
         self._runner.cancel(SLOT)
         self._hover.leave()
         self._asked, self.candidate, self._size = False, None, None

@@ -140,6 +140,7 @@ class Runner(QObject):
                 running.thread.join(max(0.0, end - time.monotonic()))
             # Its end may never be told any more, and must not keep the window alive.
             running.done = running.failed = _nothing
+        self.running.clear()  # what does not end now is not waited for a second time
 
     def _drive(self, running: RunningJob, job: Job[Any]) -> None:
         be_polite()

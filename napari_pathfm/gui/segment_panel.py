@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
+from .chosen_segmenter import LOAD_SLOT
 from .class_list import ClassList
 from .follow import follow
 from .history_panel import HistoryPanel
@@ -23,7 +24,7 @@ from .importing import Importing
 from .layer_switch import LayerSwitch
 from .model_chooser import ModelChooser
 from .object_table import ObjectTable
-from .prompting import LOAD_SLOT, Prompting
+from .prompting import Prompting
 from .runner import Runner
 
 TEXT = 16
@@ -145,7 +146,7 @@ class SegmentPanel(QWidget):
 
     def _connect(self) -> None:
         self.model.changed.connect(self._on_model)
-        self._prompting.ask_first(self.model.permit)
+        self._prompting.segmenter.ask_first(self.model.permit)
         self._prompting.changed.connect(self._on_prompting)
         self._edits.history.changed.connect(self._on_history)
         follow(self, (self._session.events.project, self._on_project))
@@ -163,7 +164,7 @@ class SegmentPanel(QWidget):
 
     def _on_prompting(self) -> None:
         prompting = self._prompting
-        refusal = prompting.refusal("points")
+        refusal = prompting.segmenter.refusal("points")
         self.point_button.setEnabled(not refusal)
         self.toggle_button.setEnabled(not refusal)
         self.point_button.setToolTip(refusal or "Click on an object")

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis.candidate import Candidate
 from napari_pathfm.analysis.reshape import add_to, fill_holes, smooth, split, take_from
-from napari_pathfm.analysis.segment import Candidate
 from napari_pathfm.core.edits import ObjectRow
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.io.masks import AnnotationLayer

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis.candidate import Candidate, commit_edit
 from napari_pathfm.analysis.crop import MARGIN, Crop, CropCache, make_crop
-from napari_pathfm.analysis.segment import Candidate, commit_edit, preview, segment
+from napari_pathfm.analysis.segment import preview, segment
 from napari_pathfm.core.inference import InferenceQueue
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.prompts import Prompts
@@ -389,7 +390,7 @@ def test_a_mask_over_the_edge_is_cut_off(layer: AnnotationLayer) -> None:
 def test_a_huge_mask_is_committed_from_a_coarser_level(
     layer: AnnotationLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_pathfm.analysis.segment.COMMIT_PX", 100_000)
+    monkeypatch.setattr("napari_pathfm.analysis.candidate.COMMIT_PX", 100_000)
     candidate = run(segment(DiscSlide(), box(), DarkSegmenter(), 1.0))
     layer.commit(commit_edit(layer, candidate, 1))
     (row,) = layer.objects.values()

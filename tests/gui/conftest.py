@@ -29,6 +29,12 @@ def wait(qtbot: Any) -> Callable[[Callable[[], bool]], None]:
     return until
 
 
+@pytest.fixture(autouse=True)
+def libraries_are_no_garbage() -> None:
+    """napari collects at each layer that goes: only what a test made is looked at then."""
+    gc.freeze()
+
+
 @pytest.fixture
 def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage]:
     """A window over a small slide, with an edit window and real mouse events."""
@@ -44,7 +50,9 @@ def stage(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Stage
 @pytest.fixture
 def window(make_napari_viewer: Any, tmp_path: Path, qtbot: Any) -> Iterator[Window]:
     """A window as a user has it: the dock with its steps, and all messages."""
+    gc.unfreeze()
     gc.collect()  # what is left of the window before: a crash belongs here, not anywhere later
+    gc.freeze()
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 900)
     qtbot.wait(50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ class DiscSlide:
     def close(self) -> None: ...
 
 
+@cache
+def drawn() -> tuple[NDArray[np.uint8], ...]:
+    """Each level of the slide as a whole."""
+    slide = DiscSlide()
+    return tuple(slide.read(i, 0, 0, *level.shape) for i, level in enumerate(slide.levels))
+
+
 class Stage:
     """Viewer, session, runner and edit window over one slide, and the user's hands."""
 
@@ -79,7 +87,7 @@ class Stage:
         self.session = Session(project=self.project, classes=CLASSES)
         self.runner = Runner()
         self.image = viewer.add_image(
-            [self.slide.read(i, 0, 0, *level.shape) for i, level in enumerate(self.slide.levels)],
+            list(drawn()),
             multiscale=True,
             rgb=True,
             metadata={"pathfm": {"slide": self.slide}},

@@ -42,20 +42,20 @@ def test_widgets_die_on_the_gui_thread(
     qtbot: Any, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(garbage, "STILL_SECONDS", 0.0)
-    monkeypatch.setattr(garbage, "FULL_SECONDS", 0.0)
+    monkeypatch.setattr(garbage, "FULL_SECONDS", 2.0)  # in full takes a second in a long run
     runner = Runner()
     done: list[int] = []
     seen: list[int] = []
     kept: list[list[int]] = []
     closed_widget(seen)
     runner.start(busy(400_000), "Allocating", done.append)
-    wait(lambda: done == [400_000])
+    wait(lambda: done == [400_000], 120)
 
     def collected() -> bool:
         kept.extend([number] for number in range(1000))
         return bool(seen)
 
-    wait(collected)
+    wait(collected, 120)
     assert seen == [threading.get_ident()]
 
 

@@ -109,4 +109,6 @@ def test_tab_leads_through_the_object_table(segmenting: Window) -> None:
     QTest.keyClick(table.view, Qt.Key.Key_Tab)
     assert focused() is table.all_button
     QTest.keyClick(table.all_button, Qt.Key.Key_Tab)
+    assert focused() is table.delete_button
+    QTest.keyClick(table.delete_button, Qt.Key.Key_Tab)
     assert focused() is table.class_button

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_pathfm.gui.prompting import LOAD_SLOT, Prompting
+from napari_pathfm.gui.chosen_segmenter import LOAD_SLOT
+from napari_pathfm.gui.prompting import Prompting
 from napari_pathfm.gui.segment_panel import SegmentPanel
 from napari_pathfm.models import catalog
 from napari_pathfm.models.weights import on_disk
