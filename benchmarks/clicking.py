@@ -1,14 +1,22 @@
-"""How long a prompt waits for its mask: while nothing runs, and while tiles are embedded.
+"""How long a click waits for its mask: cold, after encoding, and while a slide is embedded.
 
-A box is drawn once, so that its crop is encoded; then it is answered again and again, from the key
-to the mask on screen. The slide, the window and the segmenter are the same for both.
+Real mouse events in a window over the oesophagus slide, with the default segmenter and points.
+
+- *cold*: at a place that no crop shows yet, from the button to the mask on the screen.
+- *click*: within a crop that is encoded. The pointer moves there, rests for `REST` seconds as that
+  of a hand does, and the button is pressed; *unrested*: pressed as soon as the pointer is there.
+- *hover*: masks under a moving pointer that are shown in a second.
+- *stall*: how late a timer of 5 ms fires in the event loop during clicks and previews.
+- *while embedding*: as *click*, while all tiles of the slide are embedded.
 
 It needs a display; without one, start it by ``.ci/window python -m benchmarks.clicking``.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,60 +26,136 @@ import numpy as np
 from ._measure import find_material, main, say
 
 SLIDE = "esophagus_37950x14201.tif"
-TIMES = 40
-EVERY = 0.4
+TIMES, COLD = 40, 12
+PAUSE = 0.4
 """Seconds between two clicks."""
+
+REST = 0.15
+"""Seconds that a pointer rests before a hand presses the button."""
+
+VIEW, REACH = 150.0, 60.0
+"""A third of the view and the reach of the clicks from its middle, level-0 pixels."""
+
+HOVER_SECONDS, HOVER_STEP = 5.0, 0.016
 
 
 def measure() -> dict[str, Any]:
-    """Answer the same box while nothing runs, and while tiles are embedded."""
+    """Click at new places, then around one, then there while tiles are embedded."""
     from napari_pathfm.gui.demo import Demo
+    from napari_pathfm.gui.stalls import StallMeter
 
     with TemporaryDirectory() as folder:
         demo = Demo(find_material("slides", SLIDE), "efficientnet-lite0", Path(folder))
         demo.place.open_project(Path(folder) / "project")
         demo.open()
         demo.find_tiles()
-        _draw_box(demo)
-        say("idle")
-        idle = [_answer(demo) for _ in range(TIMES)]
+        places = _ready(demo)
+        say("cold")
+        cold = [_click(demo, place, place, 0.0) for place in places]
+        meter = StallMeter()
+        meter.start()
+        say("clicks")
+        clicks = _clicks(demo, places[-1], REST)
+        unrested = _clicks(demo, places[-1], 0.0)
+        say("previews")
+        fps = _hover(demo, places[-1])
+        meter.stop()
         demo.dock.embed.embed_button.click()
         demo.driver.wait(lambda: demo.place.session.embedded > 0, "the first tiles", 300)
         say("embedding")
-        busy = [_answer(demo) for _ in range(TIMES) if demo.place.embedding.busy]
+        busy = _clicks(demo, places[-1], REST, lambda: demo.place.embedding.busy)
         demo.place.embedding.cancel()
         demo.driver.wait(lambda: not demo.place.runner.running, "the end", 60)
+        segmenter = demo.place.prompting.segmenter.name
         demo.place.close()
         demo.viewer.close()
-    figures: dict[str, Any] = {"clicks_while_embedding": len(busy)}
-    for name, seconds in (("idle", idle), ("embedding", busy)):
+    figures: dict[str, Any] = {"segmenter": segmenter, "clicks_while_embedding": len(busy)}
+    kinds = {"click": clicks, "unrested": unrested, "cold": cold, "click_while_embedding": busy}
+    for name, seconds in kinds.items():
         figures[f"{name}_median_ms"] = 1e3 * float(np.median(seconds))
         figures[f"{name}_p95_ms"] = 1e3 * float(np.percentile(seconds, 95))
-    return figures
+    return figures | {
+        "hover_fps": fps,
+        "ui_stall_p99_ms": meter.p99,
+        "ui_stall_max_ms": meter.worst,
+    }
 
 
-def _draw_box(demo: Any) -> None:
-    slide, prompting = demo.slide, demo.place.prompting
+def _ready(demo: Any) -> list[tuple[float, float]]:
+    """Take points, wait for the segmenter, and return places on the tissue, level-0 pixels."""
+    prompting, grid = demo.place.prompting, demo.place.session.grid
     demo.dock.steps.open(demo.dock.segment)
-    y, x = (side / 2 for side in slide.levels[0].shape)
-    scale = slide.mpp or 1.0
-    demo.place.jump(y, x, 150)
-    prompting.box_mode()
-    demo.driver.drag(((y - 50) * scale, (x - 50) * scale), ((y + 50) * scale, (x + 50) * scale))
-    demo.driver.wait(lambda: prompting.candidate is not None, "the mask", 300)
-    demo.driver.wait(lambda: not demo.place.runner.running, "rest", 120)
+    prompting.point_mode()
+    demo.driver.wait(lambda: prompting.segmenter.ready is not None, "the segmenter", 300)
+    demo.driver.wait(lambda: not demo.place.runner.running, "rest", 300)
+    chosen = np.random.default_rng(0).choice(len(grid.centers), COLD + 1, replace=False)
+    places = [(float(y), float(x)) for y, x in grid.centers[chosen]]
+    _click(demo, places[0], places[0], 0.0)  # the very first also compiles shaders
+    return places[1:]
 
 
-def _answer(demo: Any) -> float:
-    """Have the box answered anew; returns the seconds until its mask is drawn."""
-    prompting = demo.place.prompting
-    before = prompting.candidate
-    demo.driver.idle(EVERY)
+def _clicks(
+    demo: Any, place: tuple[float, float], rest: float, go_on: Callable[[], bool] = lambda: True
+) -> list[float]:
+    """Click around a place, one object after the other."""
+    draw = np.random.default_rng(1)
+    seconds: list[float] = []
+    while len(seconds) < TIMES and go_on():
+        y, x = np.array(place) + draw.uniform(-REACH, REACH, 2)
+        seconds.append(_click(demo, place, (float(y), float(x)), rest))
+    return seconds
+
+
+def _click(demo: Any, view: tuple[float, float], place: tuple[float, float], rest: float) -> float:
+    """Click on an object; returns the seconds from the button to the mask on the screen."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    prompting, driver, scale = demo.place.prompting, demo.driver, demo.slide.mpp or 1.0
+    prompting.clear()
+    prompting.point_mode()
+    demo.place.jump(*view, VIEW)
+    driver.idle(PAUSE)
+    where = place[0] * scale, place[1] * scale
+    driver.move(where)
+    if rest:
+        driver.idle(rest)
+    loop = QEventLoop()
+
+    def seen() -> None:
+        if prompting.candidate is not None:
+            loop.quit()
+
+    prompting.changed.connect(seen)
+    QTimer.singleShot(60_000, loop.quit)
     start = time.perf_counter()
-    prompting.segment()
-    demo.driver.wait(lambda: prompting.candidate is not before, "the mask", 30)
-    demo.driver.canvas.repaint()
-    return time.perf_counter() - start
+    driver.click(where)
+    if prompting.candidate is None:
+        loop.exec()
+    driver.canvas.repaint()
+    seconds = time.perf_counter() - start
+    prompting.changed.disconnect(seen)
+    if prompting.candidate is None:
+        raise RuntimeError("a click was not answered within a minute")
+    return seconds
+
+
+def _hover(demo: Any, place: tuple[float, float]) -> float:
+    """Move the pointer round a place; returns how often a second a mask is shown under it."""
+    prompting, scale, shown = demo.place.prompting, demo.slide.mpp or 1.0, [0]
+    prompting.clear()
+    prompting.point_mode()
+
+    def count() -> None:
+        shown[0] += 1
+
+    prompting.previewed.connect(count)
+    start = time.perf_counter()
+    while (passed := time.perf_counter() - start) < HOVER_SECONDS:
+        y, x = (place[0] + REACH * math.sin(passed * 2), place[1] + REACH * math.cos(passed * 2))
+        demo.driver.move((y * scale, x * scale))
+        demo.driver.idle(HOVER_STEP)
+    prompting.previewed.disconnect(count)
+    return shown[0] / passed
 
 
 if __name__ == "__main__":

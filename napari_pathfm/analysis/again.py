@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 
-from ..core.edits import Edit, ObjectRow
+from ..core.edits import Edit
 from ..core.prompts import MaskPrompt, Prompts
 from ..io.masks import AnnotationLayer
-from .candidate import COMMIT_PX, Candidate, commit_row
-from .reshape import region_of
+from .candidate import Candidate, commit_row
+from .reshape import exchange, frame_for, region_of, row_of
 
 MASK_PX = 256
 """Side of the masks that are kept as prompts: segmenters take no finer ones."""
@@ -63,35 +63,15 @@ def replace(
     ValueError
         There is no such object, or nothing would be left of it.
     """
-    row = layer.objects.get(number)
-    if row is None:
-        raise ValueError(f"The layer {layer.name!r} has no object {number}.")
+    row = row_of(layer, number)
     if candidate.box is None:
         raise ValueError("The mask is empty: add a point on the object or draw the box again.")
-    (y0, x0, y1, x1), (v0, u0, v1, u1) = row.box, candidate.box
-    top, left = min(y0, int(v0)), min(x0, int(u0))
-    bottom, right = max(y1, int(v1) + 1), max(x1, int(u1) + 1)
-    level = 0
-    while (bottom - top) * (right - left) / 4**level > COMMIT_PX and level < len(layer.levels) - 1:
-        level += 1
-    factor = 2**level
-    y, x = top // factor - 1, left // factor - 1
-    height, width = -(-bottom // factor) + 1 - y, -(-right // factor) + 1 - x
-    before = layer.read(level, y, x, height, width)
-    row_at, col_at, inner = candidate.mask_at(factor)
-    mask = np.zeros((height, width), bool)
-    mask[row_at - y : row_at - y + len(inner), col_at - x : col_at - x + inner.shape[1]] = inner
-    if not overwrite:
-        mask &= (before == 0) | (before == number)
-    if not mask.any():
-        raise ValueError("Nothing would be left of the object: its neighbours cover all of it.")
-    made: ObjectRow = commit_row(candidate, number, row.class_id, author)
-    return layer.paint_edit(
-        y,
-        x,
-        np.where(mask, number, 0).astype(np.uint32),
-        mask | (before == number),
-        f"segment object {number} again",
-        rows={number: made},
-        level=level,
-    )
+    both = np.array([row.box, candidate.box])
+    frame = frame_for(layer, [*both[:, :2].min(0), *both[:, 2:].max(0)])
+    mask = np.zeros((frame.height, frame.width), bool)
+    y, x, inner = candidate.mask_at(2**frame.level)
+    top, left = y - frame.y, x - frame.x
+    mask[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    made = commit_row(candidate, number, row.class_id, author)
+    text = f"segment object {number} again"
+    return exchange(layer, number, frame, mask, text, overwrite, made)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core.prompts import Prompts
 from ..core.slide import RGB, Slide
 from ..core.tiles import level_for_downsample, to_level
-from ..models.base import ImageEmbedding
+from ..models.base import ImageEmbedding, Segmentation
 
 MARGIN = 2.0
 """Side of a crop in extents of the prompts: a box fills half of it."""
@@ -147,9 +147,9 @@ def _shrunk(rgb: RGB, pixels: int) -> RGB:
     return np.asarray(image)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Seen:
-    """A crop that a segmenter has encoded.
+    """A crop that a segmenter has encoded; its answers belong to the inference thread.
 
     Attributes
     ----------
@@ -158,11 +158,15 @@ class Seen:
     logits : dict
         What it answered best to prompts, ``(1, 256, 256)`` float32 by :attr:`Prompts.key`: the
         next click corrects it.
+    latest : tuple or None
+        What was asked last, as :attr:`Prompts.key`, and the answer: the click comes where the mask
+        under the pointer has just been shown.
     """
 
     crop: Crop
     embedding: ImageEmbedding
     logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
+    latest: tuple[bytes, Segmentation] | None = None
 
 
 class CropCache:

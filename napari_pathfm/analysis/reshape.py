@@ -6,6 +6,8 @@ level of the layer, so that they fit into memory; only pixels that change are pa
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +42,35 @@ class Region:
     free: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Frame:
+    """A box and one pixel around it, at the finest level where it fits into memory.
+
+    Attributes
+    ----------
+    level, y, x, height, width : int
+        In pixels of the level.
+    """
+
+    level: int
+    y: int
+    x: int
+    height: int
+    width: int
+
+
+def frame_for(layer: AnnotationLayer, box: Sequence[float]) -> Frame:
+    """Return the frame of ``(y0, x0, y1, x1)`` in level-0 pixels."""
+    y0, x0 = math.floor(box[0]), math.floor(box[1])
+    y1, x1 = math.ceil(box[2]), math.ceil(box[3])
+    level, last = 0, len(layer.levels) - 1
+    while (y1 - y0) * (x1 - x0) / 4**level > COMMIT_PX and level < last:
+        level += 1
+    factor = 2**level
+    y, x = y0 // factor - 1, x0 // factor - 1
+    return Frame(level, y, x, -(-y1 // factor) + 1 - y, -(-x1 // factor) + 1 - x)
+
+
 def region_of(layer: AnnotationLayer, number: int) -> Region:
     """Read an object.
 
@@ -48,16 +79,60 @@ def region_of(layer: AnnotationLayer, number: int) -> Region:
     ValueError
         There is no such object.
     """
-    row = _row(layer, number)
-    y0, x0, y1, x1 = row.box
-    level, last = 0, len(layer.levels) - 1
-    while (y1 - y0) * (x1 - x0) / 4**level > COMMIT_PX and level < last:
-        level += 1
-    factor = 2**level
-    y, x = y0 // factor - 1, x0 // factor - 1
-    height, width = -(-y1 // factor) + 1 - y, -(-x1 // factor) + 1 - x
-    ids = layer.read(level, y, x, height, width)
-    return Region(level, y, x, ids == number, ids == 0)
+    frame = frame_for(layer, row_of(layer, number).box)
+    ids = layer.read(frame.level, frame.y, frame.x, frame.height, frame.width)
+    return Region(frame.level, frame.y, frame.x, ids == number, ids == 0)
+
+
+def exchange(
+    layer: AnnotationLayer,
+    number: int,
+    frame: Frame,
+    mask: NDArray[np.bool_],
+    text: str,
+    overwrite: bool = False,
+    row: ObjectRow | None = None,
+) -> Edit:
+    """Make the edit that gives an object these pixels instead of its own.
+
+    Parameters
+    ----------
+    layer : AnnotationLayer
+    number : int
+    frame : Frame
+        Holds the object and the mask.
+    mask : ndarray
+        ``(height, width)`` bool, pixels of the frame.
+    text : str
+        For the history.
+    overwrite : bool
+        Whether it takes pixels from other objects.
+    row : ObjectRow, optional
+        What describes it from now on; if absent, a hand has corrected it.
+
+    Raises
+    ------
+    ValueError
+        Nothing would be left of it.
+    """
+    before = layer.read(frame.level, frame.y, frame.x, frame.height, frame.width)
+    if not overwrite:
+        mask = mask & ((before == 0) | (before == number))
+    if not mask.any():
+        raise ValueError(
+            f"Nothing would be left of object {number}: its new shape is empty, or other objects "
+            "cover all of it."
+        )
+    return layer.paint_edit(
+        frame.y,
+        frame.x,
+        np.where(mask, number, 0).astype(np.uint32),
+        mask | (before == number),
+        text,
+        rows={} if row is None else {number: row},
+        level=frame.level,
+        by_hand=row is None,
+    )
 
 
 def add_to(
@@ -79,7 +154,7 @@ def add_to(
     ValueError
         There is no such object.
     """
-    _row(layer, number)
+    row_of(layer, number)
     y, x, mask = candidate.level0_mask()
     if not overwrite:
         mask = mask & (layer.read(0, y, x, *mask.shape) == 0)
@@ -94,7 +169,7 @@ def take_from(layer: AnnotationLayer, number: int, candidate: Candidate) -> Edit
     ValueError
         There is no such object.
     """
-    _row(layer, number)
+    row_of(layer, number)
     y, x, mask = candidate.level0_mask()
     mask = mask & (layer.read(0, y, x, *mask.shape) == number)
     return _painted(layer, 0, y, x, mask, 0, f"take from object {number}")
@@ -161,7 +236,7 @@ def split(layer: AnnotationLayer, number: int) -> Edit:
     """
     from scipy.ndimage import label
 
-    row, found = _row(layer, number), region_of(layer, number)
+    row, found = row_of(layer, number), region_of(layer, number)
     parts, count = label(found.mask, np.ones((3, 3)))
     if count < 2:
         parts = _halves(found.mask)
@@ -212,7 +287,8 @@ def _shrunk(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     return deep
 
 
-def _row(layer: AnnotationLayer, number: int) -> ObjectRow:
+def row_of(layer: AnnotationLayer, number: int) -> ObjectRow:
+    """Return the row of an object; ``ValueError`` if there is none."""
     row = layer.objects.get(number)
     if row is None:
         raise ValueError(f"The layer {layer.name!r} has no object {number}.")

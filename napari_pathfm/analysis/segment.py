@@ -163,7 +163,11 @@ def _decode(segmenter: Segmenter, seen: Seen, prompts: Prompts, keep: bool = Tru
     for said in prompts.grown() if corrects else (prompts,):
         known = seen.logits.get(said.key)
         if known is None or said.key == prompts.key:
-            found = segmenter.decode(seen.embedding, [seen.crop.prompts(said)], logits)
+            if seen.latest is not None and seen.latest[0] == said.key:
+                found = seen.latest[1]
+            else:
+                found = segmenter.decode(seen.embedding, [seen.crop.prompts(said)], logits)
+                seen.latest = said.key, found
             known = found.logits[:, 0]
             if keep or said.key != prompts.key:
                 seen.logits[said.key] = known

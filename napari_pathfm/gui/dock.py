@@ -48,6 +48,7 @@ class PathFMDock(QWidget):
             place.importing,
             place.masks,
         )
+        self.segment.table.as_polygon.connect(place.polygon.start)
         self.export = ExportPanel(session, runner)
         self.steps = Steps(session)
         for title, panel in (

@@ -96,6 +96,16 @@ class Driver:
         QTest.keyClick(self.canvas, key, modifier)
         self.idle(0.02)
 
+    def move(self, position: tuple[float, float]) -> None:
+        """Move the pointer to a world position ``(y, x)``."""
+        QTest.mouseMove(self.canvas, self._on_canvas(position))
+
+    def click(self, position: tuple[float, float]) -> None:
+        """Press and release the left button at a world position ``(y, x)``, at once."""
+        QTest.mouseClick(
+            self.canvas, Qt.MouseButton.LeftButton, NO_MODIFIER, self._on_canvas(position)
+        )
+
     def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 12) -> None:
         """Drag with the left mouse button from one world position ``(y, x)`` to another."""
         canvas, left = self.canvas, Qt.MouseButton.LeftButton

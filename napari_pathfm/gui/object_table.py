@@ -106,6 +106,9 @@ class ObjectTable(QWidget):
     jump = Signal(int)
     """An object was clicked."""
 
+    as_polygon = Signal(int)
+    """The shape of an object is to be changed corner by corner."""
+
     _table_changed = Signal()
 
     def __init__(
@@ -250,7 +253,14 @@ class ObjectTable(QWidget):
         for name in VERBS:
             if action := menu.addAction(name):
                 action.triggered.connect(lambda _=False, name=name: self.reshape_selected(name))
+        if corners := menu.addAction("Edit as polygon"):
+            corners.triggered.connect(lambda _=False: self._edit_as_polygon())
         return menu
+
+    def _edit_as_polygon(self) -> None:
+        ids = self._chosen()
+        if len(ids):
+            self.as_polygon.emit(int(ids[0]))
 
     def _connect(self) -> None:
         self._timer.timeout.connect(self.refresh)

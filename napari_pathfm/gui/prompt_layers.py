@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..analysis.candidate import Candidate
-from ..core.prompts import Prompts
+from ..core.prompts import MaskPrompt, Prompts
 from ..core.slide import Slide
 from .keys import Keys, bind
 from .layers import slide_scale, slide_transform
-from .view import from_data, view_downsample
+from .view import from_data, to_data, view_downsample
 
 POINTS = "prompts: points"
 BOXES = "prompts: box"
@@ -26,6 +26,9 @@ POSITIVE, NEGATIVE = "#00ff00", "#ff0000"
 BOX_COLOR = "#00e5ff"
 SYMBOLS = {True: "disc", False: "x"}
 """Signs differ in shape, too: not everybody tells green from red."""
+
+SCRIBBLE_POINTS, SCRIBBLE_PX = 4, 30.0
+"""Points that a scribble stands for at most, and pixels of the screen between them."""
 
 OPACITY, PREVIEW_OPACITY = 0.6, 0.35
 
@@ -65,6 +68,7 @@ class PromptLayers(QObject):
         self._viewer, self.slide = viewer, slide
         self._pressed = self._quiet = self._changed = False
         self._color = POSITIVE  # of the scratch layer
+        self._mask: MaskPrompt | None = None  # of an object that is segmented again
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(0)
@@ -90,6 +94,11 @@ class PromptLayers(QObject):
         self.boxes.visible = True
         self.boxes.current_edge_width = LINE_PX * view_downsample(self._viewer, self.slide)
         self.boxes.mode = "add_rectangle"
+
+    def take_scribble(self) -> None:
+        """The next drag draws a line on the object, or beside it."""
+        self.take_box()
+        self.boxes.mode = "add_path"
 
     def take_point(self) -> None:
         """The next clicks set points."""
@@ -118,7 +127,7 @@ class PromptLayers(QObject):
         """What the user has said so far, level-0 pixels."""
         points = from_data(np.asarray(self.points.data, float).reshape(-1, 2))
         positive = self.points.features["positive"].to_numpy(bool)
-        return Prompts(points, positive, self._box())
+        return Prompts(points, positive, self._box(), self._mask)
 
     def _box(self) -> Any:
         if not len(self.boxes.data):
@@ -127,9 +136,25 @@ class PromptLayers(QObject):
         low, high = corners.min(0), corners.max(0)
         return np.concatenate([low, high]) if (high - low >= 1).all() else None
 
+    def put(self, prompts: Prompts) -> None:
+        """Show these prompts instead of those that are there."""
+        self.clear()
+        positive, self._quiet, self._mask = self.positive, True, prompts.mask
+        self.take_point()
+        for place, sign in zip(prompts.points, prompts.positive, strict=True):
+            self.set_positive(bool(sign))
+            self.points.add(to_data(place)[None])
+        if prompts.box is not None:
+            self.boxes.visible = True
+            width = LINE_PX * view_downsample(self._viewer, self.slide)
+            corners = to_data(np.asarray(prompts.box).reshape(2, 2))
+            self.boxes.add_rectangles(corners, edge_width=width)
+        self.set_positive(positive)
+        self._quiet = False
+
     def clear(self) -> None:
         """Remove all prompts and the object in work."""
-        self._quiet = True
+        self._quiet, self._mask = True, None
         self.points.data = np.zeros((0, 2))
         self.boxes.data = []
         self._quiet = False
@@ -255,6 +280,8 @@ class PromptLayers(QObject):
         if self._pressed:
             return
         self._changed = False
+        if "path" in self.boxes.shape_type:
+            self._take_scribbles()
         last = len(self.boxes.data) - 1
         if last >= 0 and self._is_stray(np.asarray(self.boxes.data[last])):
             self._remove_boxes({last})
@@ -268,11 +295,31 @@ class PromptLayers(QObject):
         size = np.ptp(corners[:, -2:], axis=0) / view_downsample(self._viewer, self.slide)
         return bool((size < STRAY_PX).all())
 
+    def _take_scribbles(self) -> None:
+        """Turn lines into points along them, of the sign that is chosen."""
+        lines = [n for n, kind in enumerate(self.boxes.shape_type) if kind == "path"]
+        apart = SCRIBBLE_PX * view_downsample(self._viewer, self.slide)
+        self._quiet = True
+        self.points.visible = True
+        for number in lines:
+            self.points.add(_along(np.asarray(self.boxes.data[number])[:, -2:], apart))
+        self._quiet = False
+        self._remove_boxes(set(lines))
+
     def _remove_boxes(self, numbers: set[int]) -> None:
         self._quiet = True
         self.boxes.selected_data = numbers
         self.boxes.remove_selected()
         self._quiet = False
+
+
+def _along(line: NDArray[np.floating], apart: float) -> NDArray[np.float64]:
+    """Place points on a line, evenly: ``(K, 2)``."""
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    travelled = np.concatenate([[0.0], steps.cumsum()])
+    count = int(np.clip(round(travelled[-1] / apart), 1, SCRIBBLE_POINTS))
+    wanted = (np.arange(count) + 0.5) / count * travelled[-1]
+    return np.stack([np.interp(wanted, travelled, line[:, axis]) for axis in (0, 1)], 1)
 
 
 def _one_color(color: str) -> DirectLabelColormap:

@@ -10,16 +10,19 @@ from app_model.types import KeyCode, KeyMod
 from napari import Viewer
 from qtpy.QtCore import QObject, Signal
 
+from ..analysis.again import prompts_of, replace
 from ..analysis.candidate import Candidate, commit_edit
 from ..analysis.crop import CropCache
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import segment
 from ..core.edits import Edit
+from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
+from .at_once import AtOnce
 from .chosen_segmenter import ChosenSegmenter
 from .hover import Hover, Hovered, with_point
 from .keys import Keys
@@ -48,6 +51,9 @@ class Prompting(QObject):
     changed = Signal()
     """The prompts, the sign of the next point or the answer."""
 
+    previewed = Signal()
+    """The mask under the pointer is shown."""
+
     def __init__(
         self,
         viewer: Viewer,
@@ -64,6 +70,10 @@ class Prompting(QObject):
         self._cache = CropCache()
         self._hover = Hover(runner, self._cache, self)
         self._hover.answered.connect(self._on_preview)
+        self._at_once = AtOnce(session, runner, self)
+        self._at_once.answered.connect(self._keep)
+        self._again = 0  # the object that is segmented again; 0 for a new one
+        self.overwrite = True
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
@@ -79,6 +89,10 @@ class Prompting(QObject):
             KeyCode.KeyO: self.other_mask,
             KeyCode.KeyA: self.add_to_chosen,
             KeyCode.KeyX: self.take_from_chosen,
+            KeyCode.KeyL: self.scribble_mode,
+            KeyCode.KeyR: self.segment_again,
+            KeyCode.KeyQ: self.toggle_at_once,
+            KeyCode.KeyV: self.toggle_overwrite,
             KeyCode.Escape: self.cancel,
         }
         edit_window.add_keys(self.keys)
@@ -114,6 +128,12 @@ class Prompting(QObject):
         if layers is not None:
             layers.take_point()
 
+    def scribble_mode(self) -> None:
+        """The next drag draws a line on the object, or beside it."""
+        layers = self._ready("points")
+        if layers is not None:
+            layers.take_scribble()
+
     @property
     def positive(self) -> bool:
         """Sign of the next point."""
@@ -125,6 +145,32 @@ class Prompting(QObject):
         if layers is not None:
             layers.set_positive(not layers.positive)
             self.changed.emit()
+
+    @property
+    def at_once(self) -> bool:
+        """Whether each click and each box becomes an object without another key."""
+        return self._at_once.on
+
+    def toggle_at_once(self) -> None:
+        """Make each click and each box an object at once, or wait for a key again."""
+        self._at_once.on = not self._at_once.on
+        self.changed.emit()
+
+    def toggle_overwrite(self) -> None:
+        """Let new objects take pixels from their neighbours, or keep off them."""
+        self.overwrite = not self.overwrite
+        self.changed.emit()
+
+    def segment_again(self) -> None:
+        """Take the chosen object into work again; what is committed then takes its place."""
+        annotations, number = self._session.annotations, self._edits.chosen
+        layers = self._made_layers()
+        if annotations is None or layers is None or not number:
+            notify.tell("Choose an object first: in the table, or with napari's picker.")
+            return
+        self.clear()
+        job = _said_of(annotations, number)
+        self._runner.start(job, "Reading the object", self._take_again, slot=SLOT)
 
     def segment(self) -> None:
         """Answer the prompts; a later call supersedes."""
@@ -141,7 +187,11 @@ class Prompting(QObject):
         downsample = view_downsample(self._viewer, slide)
         size = self._expected(downsample)
         job = segment(slide, prompts, segmenter, downsample, self._cache, size=size)
-        self._runner.start(job, "Segmenting", self._take, slot=SLOT)
+        if self._at_once.on and not self._again:
+            self._at_once.ask(job)
+            self.clear()
+        else:
+            self._runner.start(job, "Segmenting", self._take, slot=SLOT)
 
     def other_mask(self) -> None:
         """Show the segmenter's next best answer."""
@@ -152,15 +202,20 @@ class Prompting(QObject):
 
     def commit(self) -> None:
         """Make the object in work an object of the annotation layer: one edit."""
-        candidate, project = self.candidate, self._session.project
-        if candidate is None:
+        if self.candidate is None:
             notify.tell("There is no object in work: draw a box or click, then commit.")
-            return
+        else:
+            self._keep(self.candidate, self._again)
+
+    def _keep(self, candidate: Candidate, again: int = 0) -> None:
+        project, overwrite = self._session.project, self.overwrite
         class_id = self._edits.active.id
         author = project.author if project is not None else ""
 
         def build(layer: AnnotationLayer) -> Edit:
-            return commit_edit(layer, candidate, class_id, author)
+            if again:
+                return replace(layer, again, candidate, author, overwrite)
+            return commit_edit(layer, candidate, class_id, author, overwrite)
 
         def done() -> None:
             self._size = candidate.size
@@ -171,7 +226,7 @@ class Prompting(QObject):
 
     def add_to_chosen(self) -> None:
         """Give the chosen object the pixels of the object in work: one edit."""
-        self._change_chosen(add_to, "add to")
+        self._change_chosen(partial(add_to, overwrite=self.overwrite), "add to")
 
     def take_from_chosen(self) -> None:
         """Take the pixels of the object in work from the chosen object: one edit."""
@@ -190,7 +245,7 @@ class Prompting(QObject):
 
     def clear(self) -> None:
         """Forget prompts and answer."""
-        self._asked = False
+        self._asked, self._again = False, 0
         self._runner.cancel(SLOT)
         self._hover.leave()
         if self.layers is not None:
@@ -213,9 +268,16 @@ class Prompting(QObject):
             self._runner.cancel(SLOT)
             self.segmenter.cancel()
         else:
+            self._at_once.cancel()
             self.clear()
 
     # -- what happens -------------------------------------------------------------------------
+
+    def _take_again(self, found: tuple[int, Prompts]) -> None:
+        if self.layers is not None:
+            self._again, prompts = found
+            self.layers.put(prompts)
+            self.segment()
 
     def _take(self, candidate: Candidate) -> None:
         slide = self._session.slide
@@ -255,6 +317,7 @@ class Prompting(QObject):
     def _on_preview(self, candidate: Candidate) -> None:
         if self.layers is not None and not self._runner.busy(SLOT):
             self.layers.show(candidate, self._color(), preview=True)
+            self.previewed.emit()
 
     def _on_left(self) -> None:
         self._hover.leave()
@@ -304,7 +367,8 @@ class Prompting(QObject):
         self.segmenter.find_weights()
         self._runner.cancel(SLOT)
         self._hover.leave()
-        self._asked, self.candidate, self._size = False, None, None
+        self._at_once.cancel()
+        self._asked, self._again, self.candidate, self._size = False, 0, None, None
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()
@@ -320,3 +384,8 @@ class Prompting(QObject):
     def _on_class(self, _: int) -> None:
         if self.candidate is not None and self.layers is not None:
             self.layers.show(self.candidate, self._color())
+
+
+def _said_of(layer: AnnotationLayer, number: int) -> Job[tuple[int, Prompts]]:
+    yield Progress(0, 1, "reading the object")
+    return number, prompts_of(layer, number)

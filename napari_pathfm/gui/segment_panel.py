@@ -96,6 +96,23 @@ class SegmentPanel(QWidget):
         prompting = self._prompting
         self.box_button = _button("Box [B]", prompting.box_mode, "Draw a box round an object")
         self.point_button = _button("Point [P]", prompting.point_mode, "Click on an object")
+        self.scribble_button = _button(
+            "Scribble [L]", prompting.scribble_mode, "Draw a line on an object, or beside it"
+        )
+        self.again_button = _button(
+            "Again [R]",
+            prompting.segment_again,
+            "Segment the chosen object again, with the segmenter above; Commit then replaces it",
+        )
+        self.at_once_button = _button(
+            "At once [Q]",
+            prompting.toggle_at_once,
+            "Each click and each box becomes an object without another key",
+        )
+        self.over_button = _button(
+            "", prompting.toggle_overwrite, "Whether objects take pixels from their neighbours"
+        )
+        self.at_once_button.setCheckable(True)
         self.toggle_button = _button("", prompting.toggle_sign, "Sign of the next point")
         self.segment_button = _button("Segment [S]", prompting.segment, "Answer the prompts again")
         self.commit_button = _button("Commit [C]", prompting.commit, "Keep the object")
@@ -115,14 +132,18 @@ class SegmentPanel(QWidget):
         return _grid(
             self.box_button,
             self.point_button,
+            self.scribble_button,
             self.toggle_button,
             self.segment_button,
             self.other_button,
-            self.clear_button,
             self.commit_button,
             self.next_button,
             self.add_button,
             self.take_button,
+            self.again_button,
+            self.clear_button,
+            self.at_once_button,
+            self.over_button,
         )
 
     def _hand_buttons(self) -> QGridLayout:
@@ -166,10 +187,14 @@ class SegmentPanel(QWidget):
         prompting = self._prompting
         refusal = prompting.segmenter.refusal("points")
         self.point_button.setEnabled(not refusal)
+        self.scribble_button.setEnabled(not refusal)
         self.toggle_button.setEnabled(not refusal)
         self.point_button.setToolTip(refusal or "Click on an object")
         sign = "on the object" if prompting.positive else "beside it"
         self.toggle_button.setText(f"Points: {sign} [T]")
+        self.at_once_button.setChecked(prompting.at_once)
+        neighbours = "taken from" if prompting.overwrite else "kept"
+        self.over_button.setText(f"Neighbours: {neighbours} [V]")
         candidate = prompting.candidate
         needing = self.commit_button, self.other_button, self.add_button, self.take_button
         for button in needing:

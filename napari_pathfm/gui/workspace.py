@@ -35,6 +35,7 @@ from .magnification import Magnification
 from .measure import Measuring
 from .overlays import Overlays
 from .picking import Picker
+from .polygon import PolygonEdit
 from .prompting import Prompting
 from .reopening import Reopening
 from .runner import Runner
@@ -127,6 +128,7 @@ class Workspace(QObject):
         self.reopening = Reopening(self.session, self.runner, self._use, self._enter_quietly, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
         history, active = self.edit_window.history, self.edit_window.active
+        self.polygon = PolygonEdit(viewer, self.session, self.runner, history, self)
         self.importing = Importing(viewer, self.session, self.runner, history, active, self)
         offer_in_layer_list()
         make_units()

@@ -8,8 +8,8 @@ from typing import Any
 
 State = dict[str, Any]
 
-CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict")
-PREFIXES = ("module.", "teacher.", "backbone.", "encoder.")
+CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "model_state")
+PREFIXES = ("module.", "teacher.", "backbone.", "encoder.", "sam.")
 TRAINING_ONLY = ("head.", "fc.", "classifier.", "dino_head.", "ibot_head.", "mask_token")
 """What a checkpoint may hold beyond the encoder: heads it was trained with."""
 

@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CANDIDATES = 3
 
+ARCHITECTURES = {
+    "sam-vit-b": "vit_b",
+    "sam-vit-l": "vit_l",
+    "sam-vit-h": "vit_h",
+    "micro-sam-vit-b-lm": "vit_b",
+    "patho-sam-vit-b": "vit_b",
+    "patho-sam-vit-l": "vit_l",
+    "patho-sam-vit-h": "vit_h",
+}
+"""Our names, and those of segment-anything for the network."""
+
 HALF = precisions.Precision("bfloat16", channels_last=True)
 """What parts run in where that is faster; the prompt encoder, which is small, does not."""
 
@@ -61,6 +72,42 @@ def vit_h(
     return load("sam-vit-h", weights, device, report)
 
 
+def micro_vit_b(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load micro-sam's ViT-B for light microscopy (Archit et al., Nature Methods 2025)."""
+    return load("micro-sam-vit-b-lm", weights, device, report)
+
+
+def patho_vit_b(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load PathoSAM with ViT-B (Griebel et al., 2025, https://arxiv.org/abs/2502.00408)."""
+    return load("patho-sam-vit-b", weights, device, report)
+
+
+def patho_vit_l(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load PathoSAM with ViT-L (see :func:`patho_vit_b`)."""
+    return load("patho-sam-vit-l", weights, device, report)
+
+
+def patho_vit_h(
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> SamSegmenter:
+    """Load PathoSAM with ViT-H (see :func:`patho_vit_b`)."""
+    return load("patho-sam-vit-h", weights, device, report)
+
+
 def load(
     name: str,
     weights: Path | None = None,
@@ -72,7 +119,7 @@ def load(
     Parameters
     ----------
     name : str
-        "sam-vit-b", "sam-vit-l" or "sam-vit-h".
+        One of :data:`ARCHITECTURES`.
     weights : Path, optional
         A checkpoint, or a folder that may hold it under its original name or ours; downloaded
         from Meta if it is found nowhere.
@@ -91,7 +138,7 @@ def load(
     path = find_weights(name, entries()[name].weights, weights, report=report)
     state = read_state(path)
     with torch.device("meta"):
-        network = sam_model_registry[name.removeprefix("sam-").replace("-", "_")]()
+        network = sam_model_registry[ARCHITECTURES[name]]()
     load_into(network, state, path, name)
     return SamSegmenter(name, network, 1024, normalise, device or default_device())
 

@@ -27,7 +27,8 @@ class WeightsSource:
     url : str
         Address of the file itself.
     file : str
-        Name of the file in the package or repository.
+        Name of the file in the package or repository, or of what `url` gives where its address
+        does not say it.
     revision : str
         Branch, tag or commit of the repository; "main" if empty.
     shared : str
@@ -47,7 +48,7 @@ class WeightsSource:
     @property
     def file_name(self) -> str:
         """Name under which the file is published."""
-        return (self.url or self.file).rpartition("/")[2]
+        return (self.file or self.url).rpartition("/")[2]
 
     @property
     def address(self) -> str:

@@ -100,7 +100,7 @@ def test_nothing_left_or_nobody_there_is_refused(layer: AnnotationLayer) -> None
         replace(layer, 99, candidate(disc(1, 1, 5)))
     with pytest.raises(ValueError, match="empty"):
         replace(layer, number, candidate(np.zeros((4, 4), bool)))
-    with pytest.raises(ValueError, match="neighbours cover"):
+    with pytest.raises(ValueError, match="other objects cover"):
         replace(layer, number, candidate(disc(600, 800, 20)), overwrite=False)
     assert neighbour in dict(layer.objects.items())
 

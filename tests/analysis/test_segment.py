@@ -241,6 +241,20 @@ def test_a_preview_answers_only_where_a_crop_is_encoded() -> None:
     assert segmenter.encoded == 1
 
 
+def test_a_click_where_the_preview_was_costs_nothing() -> None:
+    segmenter, cache, slide = Remembering(), CropCache(), DiscSlide()
+    run(segment(slide, point(900, 1300), segmenter, 3.0, cache))
+    segmenter.asked.clear()
+    shown = run(preview(slide, point(905, 1305), segmenter, cache, 768))
+    kept = run(segment(slide, point(905, 1305), segmenter, 3.0, cache))
+    assert len(segmenter.asked) == 1
+    assert shown is not None
+    np.testing.assert_array_equal(kept.mask, shown.mask)
+    both = Prompts(np.array([[905.0, 1305], [910, 1310]]), np.array([True, True]))
+    run(segment(slide, both, segmenter, 3.0, cache))
+    assert segmenter.asked[1:] == [(2, 1.0)], "and the next corrects it"
+
+
 def test_the_encoder_runs_once_for_clicks_in_one_place() -> None:
     segmenter, cache, slide = DarkSegmenter(), CropCache(), DiscSlide()
     for prompts in (point(900, 1300), point(930, 1310), point(880, 1290)):

@@ -269,3 +269,107 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     assert not left_over[int(y) - 5 : int(y) + 5, int(x - radius / 2) : int(x + radius / 2)].any()
     assert left_over.any()
     assert stage.store.objects[7].area == left_over.sum()
+
+
+def test_a_scribble_is_points_along_it(stage: Stage, prompting: Prompting, wait: Wait) -> None:
+    y, x, radius = DISCS[0]
+    prompting.scribble_mode()
+    assert prompting.layers is not None
+    stage.drag([(y, x - 90 + 20 * step) for step in range(10)])
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.candidate is not None
+    points = prompting.candidate.prompts.points
+    assert 2 <= len(points) <= 4
+    assert prompting.candidate.prompts.positive.all()
+    assert prompting.candidate.prompts.box is None
+    np.testing.assert_allclose(points[:, 0], y, atol=4)
+    assert x - 95 < points[:, 1].min() < points[:, 1].max() < x + 95
+    assert not len(prompting.layers.boxes.data), "the line has become points"
+    stage.press("T")
+    stage.drag([(y - radius, x - 60 + 20 * step) for step in range(7)])
+    wait(lambda: not prompting.candidate.prompts.positive.all())  # type: ignore[union-attr]
+
+
+def test_every_click_is_an_object_at_once(stage: Stage, prompting: Prompting, wait: Wait) -> None:
+    prompting.point_mode()
+    stage.press("Q")
+    assert prompting.at_once
+    for y, x, _ in DISCS[:2]:
+        stage.click(y, x)
+    wait(lambda: len(stage.store.objects) == 2)
+    for disc in DISCS[:2]:  # in either order
+        assert max(disc_iou(stage, number, disc) for number in stage.store.objects) > 0.95
+    assert prompting.layers is not None
+    assert not len(prompting.layers.points.data)
+    stage.press("Control+Z")
+    wait(lambda: len(stage.store.objects) == 1)
+    stage.press("Q")
+    stage.click(*DISCS[1][:2])
+    wait(lambda: prompting.candidate is not None)
+    assert len(stage.store.objects) == 1, "one more key again"
+
+
+def test_what_another_layer_was_asked_for_is_not_kept(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    prompting.point_mode()
+    stage.press("Q")
+    stage.click(*DISCS[0][:2])
+    before = stage.session.annotations
+    stage.session.annotations = None
+    wait(lambda: not stage.runner.running)
+    stage.session.annotations = before
+    assert not stage.store.objects
+
+
+def test_an_object_is_segmented_again_in_its_place(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    y, x, _ = DISCS[0]
+    number = stage.store.new_id()
+    ids = np.full((200, 200), number, np.uint32)
+    edit = stage.store.paint_edit(int(y) - 100, int(x) - 100, ids, None, "paint")
+    stage.edits.history.commit("paint", lambda layer: edit)
+    wait(lambda: len(stage.store.objects) == 1)
+    stage.press("R")
+    assert prompting.candidate is None, "no object is chosen"
+    stage.edits.choose_object(number)
+    stage.press("R")
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.candidate is not None
+    said = prompting.candidate.prompts
+    assert said.box is not None
+    np.testing.assert_allclose(said.box, [y - 100, x - 100, y + 100, x + 100], atol=1)
+    assert said.mask is not None
+    stage.press("C")
+    wait(lambda: stage.store.objects[number].how == "prompt")
+    assert len(stage.store.objects) == 1
+    assert disc_iou(stage, number, DISCS[0]) > 0.95
+    stage.press("Control+Z")
+    wait(lambda: stage.store.objects[number].how == "brush")
+    assert stage.store.objects[number].area == 40_000
+
+
+def test_neighbours_are_kept_or_taken_from(stage: Stage, prompting: Prompting, wait: Wait) -> None:
+    y, x, radius = DISCS[0]
+    number = stage.store.new_id()
+    ids = np.full((60, 60), number, np.uint32)
+    edit = stage.store.paint_edit(int(y) - 30, int(x) - 30, ids, None, "paint")
+    stage.edits.history.commit("paint", lambda layer: edit)
+    wait(lambda: len(stage.store.objects) == 1)
+    stage.press("V")
+    assert not prompting.overwrite
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    stage.press("C")
+    wait(lambda: len(stage.store.objects) == 2)
+    assert stage.store.objects[number].area == 3600
+    stage.press("Control+Z")
+    wait(lambda: len(stage.store.objects) == 1)
+    stage.press("V")
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.candidate is not None)
+    stage.press("C")
+    wait(lambda: number not in dict(stage.store.objects.items()))
+    assert np.pi * radius**2 * 0.95 < max(row.area for row in stage.store.objects.values())

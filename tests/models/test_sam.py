@@ -183,3 +183,27 @@ def test_no_checkpoint_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "get", offline)
     with pytest.raises(ModelError, match=r"sam-vit-h cannot be downloaded from https://dl\.fb"):
         get_segmenter("sam-vit-h")
+
+
+@pytest.mark.parametrize("layout", ["published", "while training"])
+def test_a_file_of_patho_sam_loads_in_either_layout(tmp_path: Path, layout: str) -> None:
+    from segment_anything import sam_model_registry
+
+    torch.manual_seed(0)
+    state = sam_model_registry["vit_b"]().state_dict()
+    file = tmp_path / "vit_b_histopathology.pt"
+    saved: dict[str, Any] = dict(state)
+    if layout == "while training":
+        saved = {
+            "model_state": {f"sam.{key}": value for key, value in state.items()},
+            "decoder_state": {"conv.weight": torch.zeros(1)},
+            "epoch": 3,
+        }
+    torch.save(saved, file)
+    segmenter = get_segmenter("patho-sam-vit-b", weights=tmp_path, device="cpu")
+    assert segmenter.name == "patho-sam-vit-b"
+    assert segmenter.answers == {"points", "box", "mask"}
+    kept = segmenter._mask_decoder.iou_token.weight  # type: ignore[attr-defined]
+    torch.testing.assert_close(
+        kept.float(), state["mask_decoder.iou_token.weight"], atol=1e-2, rtol=1e-2
+    )

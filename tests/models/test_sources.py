@@ -20,6 +20,7 @@ KAIKO = "https://github.com/kaiko-ai/towards_large_pathology_fms/releases/downlo
 LUNIT = "https://github.com/lunit-io/benchmark-ssl-pathology/releases/download/pretrained-weights/"
 HIPT = "https://github.com/mahmoodlab/HIPT/raw/master/HIPT_4K/Checkpoints/"
 SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
+GWDG = "https://owncloud.gwdg.de/index.php/s/"
 NC_ND, APACHE = "CC-BY-NC-ND-4.0", "Apache-2.0"
 
 
@@ -124,6 +125,20 @@ SOURCES = {
     "sam-vit-b": Source(f"{SAM}sam_vit_b_01ec64.pth", "", OPEN, APACHE, True),
     "sam-vit-l": Source(f"{SAM}sam_vit_l_0b3195.pth", "", OPEN, APACHE, True),
     "sam-vit-h": Source(f"{SAM}sam_vit_h_4b8939.pth", "", OPEN, APACHE, True),
+    "patho-sam-vit-b": Source(
+        f"{GWDG}sBB4H8CTmIoBZsQ/download", "vit_b_histopathology.pt", OPEN, "unclear", False
+    ),
+    "patho-sam-vit-l": Source(
+        f"{GWDG}IZgnn1cpBq2PHod/download", "vit_l_histopathology.pt", OPEN, "unclear", False
+    ),
+    "patho-sam-vit-h": Source(
+        f"{GWDG}L7AcvVz7DoWJ2RZ/download", "vit_h_histopathology.pt", OPEN, "unclear", False
+    ),
+    "micro-sam-vit-b-lm": Source(
+        "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io/"
+        "diplomatic-bug/1.2/files/vit_b.pt",
+        "vit_b_lm.pt", OPEN, "unclear", False,
+    ),
     "pathfm-click": Source("", "", OPEN, APACHE, True),
     "mobile-sam": Source(
         "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
