@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Generator
-from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.edits import Edit, ObjectRow
-from ..core.inference import InferenceQueue, Priority
+from ..core.inference import InferenceQueue, Priority, answered
 from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
@@ -27,8 +24,6 @@ from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models.base import Segmentation, Segmenter
 from .crop import ENLARGE, Box, Crop, CropCache, Seen, crop_side, make_crop
-
-T = TypeVar("T")
 
 TINY = 5.0
 """An object is looked at again if the crop is so many times as large."""
@@ -210,10 +205,10 @@ def segment(
                 slide, prompts, segmenter.input_px, view_downsample, size, around
             )
             encode = partial(segmenter.encode, looked.rgb)
-            embedding = yield from _answer(queue, encode, priority, 1, "encoding")
+            embedding = yield from answered(queue, encode, priority, Progress(1, 3, "encoding"))
             seen = cache.put(slide.id, segmenter.name, looked, embedding)
         decode = partial(_decode, segmenter, seen, prompts)
-        found = yield from _answer(queue, decode, priority, 2, "decoding")
+        found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
         looked, candidate = seen.crop, _candidate(seen.crop, found, segmenter, prompts)
         if look == looks or _fits(candidate, looked, segmenter.input_px):
             break
@@ -239,7 +234,7 @@ def preview(
         return None
     queue = queue or device_queue(segmenter.device)
     decode = partial(_decode, segmenter, seen, prompts, False)
-    found = yield from _answer(queue, decode, Priority.HOVER, 2, "decoding")
+    found = yield from answered(queue, decode, Priority.HOVER, Progress(2, 3, "decoding"))
     return _candidate(seen.crop, found, segmenter, prompts)
 
 
@@ -305,20 +300,6 @@ def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
         )
 
 
-def _answer(
-    queue: InferenceQueue, unit: Callable[[], T], priority: Priority, step: int, text: str
-) -> Generator[Progress, None, T]:
-    # Reports while it waits, so that whoever cancels is heard; what still waits is taken out.
-    future = queue.submit(unit, priority)
-    try:
-        while not future.done():
-            yield Progress(step, 3, text)
-            wait([future], timeout=0.05)
-        return future.result()
-    finally:
-        future.cancel()
-
-
 def commit_edit(
     layer: AnnotationLayer,
     candidate: Candidate,
@@ -350,7 +331,7 @@ def commit_edit(
         objects.
     """
     level = _commit_level(candidate, len(layer.levels))
-    y, x, mask = _clipped(*candidate.mask_at(2**level), layer.levels[level])
+    y, x, mask = clipped(*candidate.mask_at(2**level), layer.levels[level])
     if not overwrite and mask.any():
         mask = mask & (layer.read(level, y, x, *mask.shape) == 0)
     if not mask.any():
@@ -382,10 +363,10 @@ def _commit_level(candidate: Candidate, levels: int) -> int:
     return level
 
 
-def _clipped(
+def clipped(
     y: int, x: int, mask: NDArray[np.bool_], shape: tuple[int, int]
 ) -> tuple[int, int, NDArray[np.bool_]]:
-    """Cut off what lies outside ``shape``."""
+    """Cut off what of a mask, ``(h, w)`` bool at ``(y, x)``, lies outside ``shape``."""
     top, left = max(0, -y), max(0, -x)
     bottom, right = max(top, shape[0] - y), max(left, shape[1] - x)
     return y + top, x + left, mask[top:bottom, left:right]
