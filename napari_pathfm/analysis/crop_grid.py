@@ -25,6 +25,9 @@ FEWEST, MOST = 8.0, 16.0
 EDGE_PX = 4
 """Pixels of a crop that are kept free beside the largest object."""
 
+GLASS = 225
+"""A channel below this is tissue: glass is white, and every stain takes one colour away."""
+
 ROUNDS = 3
 """Points are asked in so many rounds, widely spaced ones first."""
 
@@ -53,9 +56,12 @@ class Cell:
         pixels = max(input_px, SMOOTH_PX)
         return read_square(slide, (y0 + y1) / 2, (x0 + x1) / 2, self.side, pixels)
 
-    def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of ``(K, 2)`` points ``(y, x)``, level-0 pixels, lie in it: ``(K,)`` bool."""
-        low, high = np.array(self.box[:2]), np.array(self.box[2:])
+    def holds(self, points: NDArray[np.float64], slack: float) -> NDArray[np.bool_]:
+        """Which of ``(K, 2)`` points ``(y, x)`` lie in it or at most `slack` beside it: ``(K,)``.
+
+        Points and `slack` are level-0 pixels.
+        """
+        low, high = np.array(self.box[:2]) - slack, np.array(self.box[2:]) + slack
         inside: NDArray[np.bool_] = np.all((points >= low) & (points < high), axis=1)
         return inside
 

@@ -26,7 +26,7 @@ from ..io.masks import AnnotationLayer
 from ..io.painting import Paint
 from ..models.base import Segmenter
 from .crop import Box, Crop, Seen
-from .crop_grid import LARGEST, Cell, cell_rows, counted, lattice, on_slide
+from .crop_grid import GLASS, LARGEST, Cell, cell_rows, counted, lattice, on_slide
 from .distinct import Distinct
 from .found_objects import FoundObjects
 from .proposals import Pace, Wanted, propose
@@ -36,9 +36,6 @@ from .tissue import TissueMask
 
 SPACING = 0.4
 """Distance of the points, in sizes of an object."""
-
-GLASS = 225
-"""A channel below this is tissue: glass is white, and every stain takes one colour away."""
 
 TEXT = "looking for objects"
 
