@@ -153,7 +153,11 @@ def _has_tissue(tissue: TissueMask, cell: Cell) -> bool:
 
 
 def keep_everything(
-    layer: AnnotationLayer, found: FoundObjects, class_id: int = 0, author: str = ""
+    layer: AnnotationLayer,
+    found: FoundObjects,
+    class_id: int = 0,
+    author: str = "",
+    text: str = "",
 ) -> Job[int]:
     """Make what was found objects of a layer, by one edit; closing the job changes nothing.
 
@@ -167,6 +171,8 @@ def keep_everything(
     class_id : int
         0 for no class yet.
     author : str
+    text : str
+        For the history.
 
     Returns
     -------
@@ -190,7 +196,7 @@ def keep_everything(
         score=np.array(found.scores),
     )
     paints = _paints(layer, found, numbers.start)
-    text = f"segment everything ({len(found):,} objects)"
+    text = text or f"segment everything ({len(found):,} objects)"
     edit = yield from layer.edit_job(paints, text, rows, total=found.chunks)
     yield from layer.commit_job(edit)
     return len(edit.rows.after)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari import Viewer
-from napari.layers import Labels, Layer, Points, Shapes
-from napari.utils.colormaps import DirectLabelColormap
+from napari.layers import Layer, Points, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -16,7 +15,8 @@ from ..analysis.segment import Candidate
 from ..core.prompts import Prompts
 from ..core.slide import Slide
 from .keys import Keys, bind
-from .layers import slide_scale, slide_transform
+from .layers import slide_transform
+from .scratch import Scratch
 from .view import from_data, view_downsample
 
 POINTS = "prompts: points"
@@ -26,8 +26,6 @@ POSITIVE, NEGATIVE = "#00ff00", "#ff0000"
 BOX_COLOR = "#00e5ff"
 SYMBOLS = {True: "disc", False: "x"}
 """Signs differ in shape, too: not everybody tells green from red."""
-
-OPACITY, PREVIEW_OPACITY = 0.6, 0.35
 
 POINT_PX = 14.0
 LINE_PX = 2.5
@@ -64,12 +62,12 @@ class PromptLayers(QObject):
         super().__init__(parent)
         self._viewer, self.slide = viewer, slide
         self._pressed = self._quiet = self._changed = False
-        self._color = POSITIVE  # of the scratch layer
+        self._scratch = Scratch(slide, SCRATCH, POSITIVE)
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(0)
         self._due.timeout.connect(self._tidy)
-        self.scratch = self._make_scratch()
+        self.scratch = self._scratch.layer
         self.boxes = self._make_boxes()
         self.points = self._make_points()
         active = viewer.layers.selection.active
@@ -137,31 +135,7 @@ class PromptLayers(QObject):
 
     def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
         """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
-        layer = self.scratch
-        if candidate is None:
-            layer.visible = False
-            return
-        # Each of these makes napari draw anew, visible or not, so only what is new is set.
-        scale = slide_scale(self.slide)
-        shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
-        size = np.full(2, candidate.downsample * scale)
-        moved = not (np.array_equal(layer.scale, size) and np.array_equal(layer.translate, shift))
-        if moved and layer.visible:
-            layer.visible = False
-        if color != self._color:
-            self._color, layer.colormap = color, _one_color(color)
-        opacity = PREVIEW_OPACITY if preview else OPACITY
-        if layer.opacity != opacity:
-            layer.opacity = opacity
-        mask = candidate.mask.view(np.uint8)
-        if moved or layer.data.shape != mask.shape:
-            layer.data = mask.copy()
-            layer.scale, layer.translate = size, shift
-        else:
-            layer.data[:] = mask
-            layer.refresh(extent=False, thumbnail=False)
-        if not layer.visible:
-            layer.visible = True
+        self._scratch.show(candidate, color, preview)
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
@@ -207,18 +181,6 @@ class PromptLayers(QObject):
         )
         layer.events.data.connect(self._on_change)
         layer.mouse_drag_callbacks.append(self._on_press)
-        return layer
-
-    def _make_scratch(self) -> Labels:
-        layer = Labels(
-            np.zeros((2, 2), np.uint8),
-            name=SCRATCH,
-            opacity=OPACITY,
-            visible=False,
-            colormap=_one_color(POSITIVE),
-            **slide_transform(self.slide),
-        )
-        layer.editable = False
         return layer
 
     # -- what happens -------------------------------------------------------------------------
@@ -273,7 +235,3 @@ class PromptLayers(QObject):
         self.boxes.selected_data = numbers
         self.boxes.remove_selected()
         self._quiet = False
-
-
-def _one_color(color: str) -> DirectLabelColormap:
-    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: color})

@@ -78,7 +78,7 @@ class Prompting(QObject):
         self.name = catalog.DEFAULT_SEGMENTER
         self._given: Path | None = None
         self.weights: Path | None = None  # what the user gave, or what lies in the project
-        self._asked = False  # for an answer, of a segmenter that is not loaded yet
+        self._then: Callable[[Segmenter], None] | None = None  # waits for a segmenter to be loaded
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
             KeyCode.KeyP: self.point_mode,
@@ -147,6 +147,11 @@ class Prompting(QObject):
             layers.take_point()
 
     @property
+    def last_size(self) -> float | None:
+        """Longer side of the last object that was committed here, level-0 pixels, if any."""
+        return self._size
+
+    @property
     def positive(self) -> bool:
         """Sign of the next point."""
         return self.layers.positive if self.layers is not None else True
@@ -160,14 +165,23 @@ class Prompting(QObject):
 
     def segment(self) -> None:
         """Answer the prompts; a later call supersedes."""
-        slide, prompts = self._session.slide, self._prompts()
-        if slide is None or not prompts:
+        if self._session.slide is None or not self._prompts():
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
+        self.with_segmenter(self._segment)
+
+    def with_segmenter(self, then: Callable[[Segmenter], None]) -> None:
+        """Hand over the segmenter, once it is loaded; a later call supersedes."""
         segmenter = self._loader.loaded(self.name, self.weights)
-        self._asked = segmenter is None
+        self._then = then if segmenter is None else None
         if segmenter is None:
             self._load()
+        else:
+            then(segmenter)
+
+    def _segment(self, segmenter: Segmenter) -> None:
+        slide, prompts = self._session.slide, self._prompts()
+        if slide is None or not prompts:
             return
         self._hover.leave()
         downsample = view_downsample(self._viewer, slide)
@@ -222,7 +236,7 @@ class Prompting(QObject):
 
     def clear(self) -> None:
         """Forget prompts and answer."""
-        self._asked = False
+        self._then = None
         self._runner.cancel(SLOT)
         self._hover.leave()
         if self.layers is not None:
@@ -241,7 +255,7 @@ class Prompting(QObject):
     def cancel(self) -> None:
         """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
         if self._runner.busy(SLOT) or self._runner.busy(LOAD_SLOT):
-            self._asked = False
+            self._then = None
             self._runner.cancel(SLOT)
             self._runner.cancel(LOAD_SLOT)
         else:
@@ -345,14 +359,14 @@ class Prompting(QObject):
 
     def _on_loaded(self, _: Segmenter) -> None:
         self.changed.emit()
-        if self._asked:
-            self.segment()
+        if self._then is not None:
+            self.with_segmenter(self._then)
 
     def _on_annotations(self, *_: object) -> None:
         self._find_weights()
         self._runner.cancel(SLOT)
         self._hover.leave()
-        self._asked, self.candidate, self._size = False, None, None
+        self._then = self.candidate = self._size = None
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()

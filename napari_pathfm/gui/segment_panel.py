@@ -22,6 +22,8 @@ from .import_bar import ImportBar
 from .importing import Importing
 from .layer_switch import LayerSwitch
 from .model_chooser import ModelChooser
+from .more import More
+from .more_box import MoreBox
 from .object_table import ObjectTable
 from .prompting import LOAD_SLOT, Prompting
 from .runner import Runner
@@ -41,6 +43,7 @@ class SegmentPanel(QWidget):
     edit_window : EditWindow
     importing : Importing
     layers : AnnotationLayers
+    more : More
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class SegmentPanel(QWidget):
         edit_window: EditWindow,
         importing: Importing,
         layers: AnnotationLayers,
+        more: More,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -60,6 +64,7 @@ class SegmentPanel(QWidget):
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.state = QLabel()
         self.state.setWordWrap(True)
+        self.more = MoreBox(more, session)
         self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
@@ -89,7 +94,8 @@ class SegmentPanel(QWidget):
 
     def _draw_page(self) -> QWidget:
         prompts, hand = self._prompt_buttons(), self._hand_buttons()
-        return _page(self.model, self.model.question, prompts, self.state, hand, stretch=1)
+        parts = self.model, self.model.question, prompts, self.state, self.more, hand
+        return _page(*parts, stretch=1)
 
     def _prompt_buttons(self) -> QGridLayout:
         prompting = self._prompting
