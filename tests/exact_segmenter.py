@@ -16,7 +16,7 @@ Disc = tuple[float, float, float]
 
 STROMA = (235, 190, 215)
 PURPLE = (110, 50, 140)
-PINK = (255, 100, 255)
+PINK = (255, 149, 255)
 GRID = 64
 """Side of the features."""
 

@@ -38,8 +38,12 @@ EXAMPLES = 8
 SMALLER, LARGER = 0.5, 2.0
 """Size of what is found, in sizes of the examples."""
 
-ALIKE, PEAK = 0.5, 0.3
-"""Least likeness of an object, and of a place at which one is looked for."""
+ALIKE, PEAK = 0.2, 0.05
+"""Least likeness of an object, and of a place at which one is looked for; low, for they are asked
+about in the order of their likeness, and nobody has to go on to the end."""
+
+SCORE = STABILITY = 0.4
+"""How sure the segmenter must be; low as well."""
 
 TEXT = "looking for more of them"
 
@@ -165,7 +169,7 @@ class _Search:
         queue: InferenceQueue,
     ) -> None:
         self._slide, self._segmenter, self._likeness = slide, segmenter, likeness
-        self._wanted = Wanted(size, smallest=SMALLER, largest=LARGER)
+        self._wanted = Wanted(size, SCORE, STABILITY, SMALLER, LARGER)
         self._taken, self._queue, self._pace = Taken(layer), queue, Pace(queue)
         self._distinct: Distinct | None = None
         self._scores: dict[int, float] = {}  # by the identity of a candidate that is kept

@@ -53,7 +53,7 @@ class Wanted:
 
     size: float
     score: float = 0.6
-    stability: float = 0.8
+    stability: float = 0.75
     smallest: float = 0.35
     largest: float = LARGEST
 
