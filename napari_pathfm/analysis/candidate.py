@@ -160,7 +160,7 @@ def commit_edit(
         objects.
     """
     level = _commit_level(candidate, len(layer.levels))
-    y, x, mask = _clipped(*candidate.mask_at(2**level), layer.levels[level])
+    y, x, mask = clipped(*candidate.mask_at(2**level), layer.levels[level])
     if not overwrite and mask.any():
         mask = mask & (layer.read(level, y, x, *mask.shape) == 0)
     if not mask.any():
@@ -197,10 +197,10 @@ def _commit_level(candidate: Candidate, levels: int) -> int:
     return level
 
 
-def _clipped(
+def clipped(
     y: int, x: int, mask: NDArray[np.bool_], shape: tuple[int, int]
 ) -> tuple[int, int, NDArray[np.bool_]]:
-    """Cut off what lies outside ``shape``."""
+    """Cut off what of a mask, ``(h, w)`` bool at ``(y, x)``, lies outside ``shape``."""
     top, left = max(0, -y), max(0, -x)
     bottom, right = max(top, shape[0] - y), max(left, shape[1] - x)
     return y + top, x + left, mask[top:bottom, left:right]

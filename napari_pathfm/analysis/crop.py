@@ -69,6 +69,11 @@ class Crop:
         """Turn level-0 prompts into pixels of the crop."""
         return prompts.moved(self.y, self.x, 1 / self.downsample)
 
+    def pixels(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Pixels of the crop, ``(K, 2)`` int64 ``(y, x)``, that hold level-0 points in it."""
+        at = np.floor((points - (self.y, self.x)) / self.downsample).astype(np.int64)
+        return at.clip(0, len(self.rgb) - 1)
+
 
 def crop_side(
     prompts: Prompts, input_px: int, view_downsample: float, size: float | None = None
@@ -126,13 +131,28 @@ def make_crop(
         )
     side = crop_side(prompts, input_px, view_downsample, size)
     side = max(min(side, float(max(height, width))), MARGIN * max(y1 - y0, x1 - x0))
-    pixels = max(input_px, SMOOTH_PX)
+    y0, x0, y1, x1 = around or (y0, x0, y1, x1)
+    return read_square(slide, (y0 + y1) / 2, (x0 + x1) / 2, side, max(input_px, SMOOTH_PX))
+
+
+def read_square(slide: Slide, y: float, x: float, side: float, pixels: int) -> Crop:
+    """Read a square of a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+    y, x : float
+        Its middle, level-0 pixels; the crop's is within a pixel of the level that is read.
+    side : float
+        Level-0 pixels.
+    pixels : int
+        Side of the crop at most, in its own pixels.
+    """
     level = level_for_downsample(slide.levels, max(1.0, side / pixels))
     scale = slide.levels[level].downsample
     pixels_there = max(2, round(side / scale))
-    y0, x0, y1, x1 = around or (y0, x0, y1, x1)
-    top = to_level((y0 + y1) / 2, scale) - pixels_there // 2
-    left = to_level((x0 + x1) / 2, scale) - pixels_there // 2
+    top = to_level(y, scale) - pixels_there // 2
+    left = to_level(x, scale) - pixels_there // 2
     rgb = _shrunk(slide.read(level, top, left, pixels_there, pixels_there), pixels)
     downsample = pixels_there * scale / len(rgb)
     return Crop(level, top * scale, left * scale, pixels_there, downsample, rgb)

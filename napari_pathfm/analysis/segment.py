@@ -7,15 +7,12 @@ ICCV 2023, https://github.com/facebookresearch/segment-anything), see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from concurrent.futures import wait
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.inference import InferenceQueue, Priority
+from ..core.inference import InferenceQueue, Priority, answered
 from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
@@ -23,8 +20,6 @@ from ..core.slide import Slide
 from ..models.base import Segmentation, Segmenter
 from .candidate import Candidate
 from .crop import ENLARGE, Box, Crop, CropCache, Seen, crop_side, make_crop
-
-T = TypeVar("T")
 
 TINY = 5.0
 """An object is looked at again if the crop is so many times as large."""
@@ -95,10 +90,10 @@ def segment(
                 slide, prompts, segmenter.input_px, view_downsample, size, around
             )
             encode = partial(segmenter.encode, looked.rgb)
-            embedding = yield from _answer(queue, encode, priority, 1, "encoding")
+            embedding = yield from answered(queue, encode, priority, Progress(1, 3, "encoding"))
             seen = cache.put(slide.id, segmenter.name, looked, embedding)
         decode = partial(_decode, segmenter, seen, prompts)
-        found = yield from _answer(queue, decode, priority, 2, "decoding")
+        found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
         looked, candidate = seen.crop, _candidate(seen.crop, found, segmenter, prompts)
         if look == looks or _fits(candidate, looked, segmenter.input_px):
             break
@@ -124,7 +119,7 @@ def preview(
         return None
     queue = queue or device_queue(segmenter.device)
     decode = partial(_decode, segmenter, seen, prompts, False)
-    found = yield from _answer(queue, decode, Priority.HOVER, 2, "decoding")
+    found = yield from answered(queue, decode, Priority.HOVER, Progress(2, 3, "decoding"))
     return _candidate(seen.crop, found, segmenter, prompts)
 
 
@@ -201,17 +196,3 @@ def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
         raise ValueError(
             f"{segmenter.name} does not answer boxes: click on the object, or choose a SAM model."
         )
-
-
-def _answer(
-    queue: InferenceQueue, unit: Callable[[], T], priority: Priority, step: int, text: str
-) -> Generator[Progress, None, T]:
-    # Reports while it waits, so that whoever cancels is heard; what still waits is taken out.
-    future = queue.submit(unit, priority)
-    try:
-        while not future.done():
-            yield Progress(step, 3, text)
-            wait([future], timeout=0.05)
-        return future.result()
-    finally:
-        future.cancel()

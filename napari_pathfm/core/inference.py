@@ -14,9 +14,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from .jobs import Job, Progress
 from .threads import be_polite
 
 T = TypeVar("T")
@@ -27,6 +28,9 @@ LONGEST_HOLD = 1.0
 
 LAST_UNIT = 30.0
 """Seconds that a process which ends waits for the unit that is running."""
+
+REPORT_EVERY = 0.05
+"""Seconds after which a job that waits for its unit looks whether it is still wanted."""
 
 
 class Priority(enum.IntEnum):
@@ -129,6 +133,24 @@ class InferenceQueue:
             return 0.0
         until = min(self._held_until, self._last_rest + LONGEST_HOLD)
         return until - time.monotonic()
+
+
+def answered(
+    queue: InferenceQueue, unit: Callable[[], T], priority: Priority, progress: Progress
+) -> Job[T]:
+    """Queue a unit and wait for what it returns, as a part of a job.
+
+    It reports `progress` while it waits, so that whoever cancels is heard; a unit that still waits
+    then is taken out.
+    """
+    future = queue.submit(unit, priority)
+    try:
+        while not future.done():
+            yield progress
+            wait([future], timeout=REPORT_EVERY)
+        return future.result()
+    finally:
+        future.cancel()
 
 
 _queues: dict[str, InferenceQueue] = {}

@@ -29,7 +29,7 @@ from .layers import slide_scale
 from .place import STEP, Place, clipped, place_for
 from .runner import Runner
 from .strokes import stroke_of
-from .view import Region, to_data, view_downsample, visible_region
+from .view import Region, look_at, view_downsample, visible_region
 
 NAME = "annotations"
 REST_MS = 120
@@ -181,12 +181,7 @@ class EditWindow(QObject):
         row = store.objects.brief(number) if store is not None else None
         if slide is None or row is None:
             return
-        y0, x0, y1, x1 = row.box
-        center = to_data(np.array(((y0 + y1) / 2, (x0 + x1) / 2))) * slide_scale(slide)
-        camera = self._viewer.scene.camera
-        camera.center = (0.0, float(center[0]), float(center[1]))
-        extent = max(y1 - y0, x1 - x0, 1) * slide_scale(slide)
-        camera.zoom = min(self._viewer.canvas.size) / (OBJECT_SHARE * extent)
+        look_at(self._viewer, slide, row.box, OBJECT_SHARE)
         self.choose_object(number)
         self.highlight(number)
 

@@ -47,6 +47,7 @@ class PathFMDock(QWidget):
             place.edit_window,
             place.importing,
             place.masks,
+            place.more,
         )
         self.segment.table.as_polygon.connect(place.polygon.start)
         self.export = ExportPanel(session, runner)

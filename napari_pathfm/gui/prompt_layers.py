@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari import Viewer
-from napari.layers import Labels, Layer, Points, Shapes
-from napari.utils.colormaps import DirectLabelColormap
+from napari.layers import Layer, Points, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -16,7 +15,8 @@ from ..analysis.candidate import Candidate
 from ..core.prompts import MaskPrompt, Prompts
 from ..core.slide import Slide
 from .keys import Keys, bind
-from .layers import slide_scale, slide_transform
+from .layers import slide_transform
+from .scratch import Scratch
 from .view import from_data, to_data, view_downsample
 
 POINTS = "prompts: points"
@@ -29,8 +29,6 @@ SYMBOLS = {True: "disc", False: "x"}
 
 SCRIBBLE_POINTS, SCRIBBLE_PX = 4, 30.0
 """Points that a scribble stands for at most, and pixels of the screen between them."""
-
-OPACITY, PREVIEW_OPACITY = 0.6, 0.35
 
 POINT_PX = 14.0
 LINE_PX = 2.5
@@ -67,13 +65,13 @@ class PromptLayers(QObject):
         super().__init__(parent)
         self._viewer, self.slide = viewer, slide
         self._pressed = self._quiet = self._changed = False
-        self._color = POSITIVE  # of the scratch layer
         self._mask: MaskPrompt | None = None  # of an object that is segmented again
+        self._scratch = Scratch(slide, SCRATCH, POSITIVE)
         self._due = QTimer(self)
         self._due.setSingleShot(True)
         self._due.setInterval(0)
         self._due.timeout.connect(self._tidy)
-        self.scratch = self._make_scratch()
+        self.scratch = self._scratch.layer
         self.boxes = self._make_boxes()
         self.points = self._make_points()
         active = viewer.layers.selection.active
@@ -162,31 +160,7 @@ class PromptLayers(QObject):
 
     def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
         """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
-        layer = self.scratch
-        if candidate is None:
-            layer.visible = False
-            return
-        # Each of these makes napari draw anew, visible or not, so only what is new is set.
-        scale = slide_scale(self.slide)
-        shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
-        size = np.full(2, candidate.downsample * scale)
-        moved = not (np.array_equal(layer.scale, size) and np.array_equal(layer.translate, shift))
-        if moved and layer.visible:
-            layer.visible = False
-        if color != self._color:
-            self._color, layer.colormap = color, _one_color(color)
-        opacity = PREVIEW_OPACITY if preview else OPACITY
-        if layer.opacity != opacity:
-            layer.opacity = opacity
-        mask = candidate.mask.view(np.uint8)
-        if moved or layer.data.shape != mask.shape:
-            layer.data = mask.copy()
-            layer.scale, layer.translate = size, shift
-        else:
-            layer.data[:] = mask
-            layer.refresh(extent=False, thumbnail=False)
-        if not layer.visible:
-            layer.visible = True
+        self._scratch.show(candidate, color, preview)
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
@@ -232,18 +206,6 @@ class PromptLayers(QObject):
         )
         layer.events.data.connect(self._on_change)
         layer.mouse_drag_callbacks.append(self._on_press)
-        return layer
-
-    def _make_scratch(self) -> Labels:
-        layer = Labels(
-            np.zeros((2, 2), np.uint8),
-            name=SCRATCH,
-            opacity=OPACITY,
-            visible=False,
-            colormap=_one_color(POSITIVE),
-            **slide_transform(self.slide),
-        )
-        layer.editable = False
         return layer
 
     # -- what happens -------------------------------------------------------------------------
@@ -320,7 +282,3 @@ def _along(line: NDArray[np.floating], apart: float) -> NDArray[np.float64]:
     count = int(np.clip(round(travelled[-1] / apart), 1, SCRIBBLE_POINTS))
     wanted = (np.arange(count) + 0.5) / count * travelled[-1]
     return np.stack([np.interp(wanted, travelled, line[:, axis]) for axis in (0, 1)], 1)
-
-
-def _one_color(color: str) -> DirectLabelColormap:
-    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: color})

@@ -19,6 +19,7 @@ from ..core.edits import Edit
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
+from ..models.base import Segmenter
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
@@ -77,7 +78,7 @@ class Prompting(QObject):
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
-        self._asked = False  # for an answer, of a segmenter that is not loaded yet
+        self._then: Callable[[Segmenter], None] | None = None  # waits for a segmenter to be loaded
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
             KeyCode.KeyP: self.point_mode,
@@ -89,8 +90,8 @@ class Prompting(QObject):
             KeyCode.KeyO: self.other_mask,
             KeyCode.KeyA: self.add_to_chosen,
             KeyCode.KeyX: self.take_from_chosen,
-            KeyCode.KeyL: self.scribble_mode,
-            KeyCode.KeyR: self.segment_again,
+            KeyCode.KeyF: self.scribble_mode,
+            KeyCode.KeyG: self.segment_again,
             KeyCode.KeyQ: self.toggle_at_once,
             KeyCode.KeyV: self.toggle_overwrite,
             KeyCode.Escape: self.cancel,
@@ -135,6 +136,11 @@ class Prompting(QObject):
             layers.take_scribble()
 
     @property
+    def last_size(self) -> float | None:
+        """Longer side of the last object that was committed here, level-0 pixels, if any."""
+        return self._size
+
+    @property
     def positive(self) -> bool:
         """Sign of the next point."""
         return self.layers.positive if self.layers is not None else True
@@ -174,14 +180,23 @@ class Prompting(QObject):
 
     def segment(self) -> None:
         """Answer the prompts; a later call supersedes."""
-        slide, prompts = self._session.slide, self._prompts()
-        if slide is None or not prompts:
+        if self._session.slide is None or not self._prompts():
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
+        self.with_segmenter(self._segment)
+
+    def with_segmenter(self, then: Callable[[Segmenter], None]) -> None:
+        """Hand over the segmenter, once it is loaded; a later call supersedes."""
         segmenter = self.segmenter.ready
-        self._asked = segmenter is None
+        self._then = then if segmenter is None else None
         if segmenter is None:
             self.segmenter.load()
+        else:
+            then(segmenter)
+
+    def _segment(self, segmenter: Segmenter) -> None:
+        slide, prompts = self._session.slide, self._prompts()
+        if slide is None or not prompts:
             return
         self._hover.leave()
         downsample = view_downsample(self._viewer, slide)
@@ -245,7 +260,7 @@ class Prompting(QObject):
 
     def clear(self) -> None:
         """Forget prompts and answer."""
-        self._asked, self._again = False, 0
+        self._then, self._again = None, 0
         self._runner.cancel(SLOT)
         self._hover.leave()
         if self.layers is not None:
@@ -264,7 +279,7 @@ class Prompting(QObject):
     def cancel(self) -> None:
         """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
         if self._runner.busy(SLOT) or self.segmenter.busy:
-            self._asked = False
+            self._then = None
             self._runner.cancel(SLOT)
             self.segmenter.cancel()
         else:
@@ -360,15 +375,16 @@ class Prompting(QObject):
 
     def _on_loaded(self) -> None:
         self.changed.emit()
-        if self._asked:
-            self.segment()
+        if self._then is not None:
+            self.with_segmenter(self._then)
 
     def _on_annotations(self, *_: object) -> None:
         self.segmenter.find_weights()
         self._runner.cancel(SLOT)
         self._hover.leave()
         self._at_once.cancel()
-        self._asked, self._again, self.candidate, self._size = False, 0, None, None
+        self._then = self.candidate = self._size = None
+        self._again = 0
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()

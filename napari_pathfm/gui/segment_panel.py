@@ -23,6 +23,8 @@ from .import_bar import ImportBar
 from .importing import Importing
 from .layer_switch import LayerSwitch
 from .model_chooser import ModelChooser
+from .more import More
+from .more_box import MoreBox
 from .object_table import ObjectTable
 from .prompting import Prompting
 from .runner import Runner
@@ -42,6 +44,7 @@ class SegmentPanel(QWidget):
     edit_window : EditWindow
     importing : Importing
     layers : AnnotationLayers
+    more : More
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class SegmentPanel(QWidget):
         edit_window: EditWindow,
         importing: Importing,
         layers: AnnotationLayers,
+        more: More,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -61,6 +65,7 @@ class SegmentPanel(QWidget):
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.state = QLabel()
         self.state.setWordWrap(True)
+        self.more = MoreBox(more, session)
         self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
@@ -90,17 +95,18 @@ class SegmentPanel(QWidget):
 
     def _draw_page(self) -> QWidget:
         prompts, hand = self._prompt_buttons(), self._hand_buttons()
-        return _page(self.model, self.model.question, prompts, self.state, hand, stretch=1)
+        parts = self.model, self.model.question, prompts, self.state, self.more, hand
+        return _page(*parts, stretch=1)
 
     def _prompt_buttons(self) -> QGridLayout:
         prompting = self._prompting
         self.box_button = _button("Box [B]", prompting.box_mode, "Draw a box round an object")
         self.point_button = _button("Point [P]", prompting.point_mode, "Click on an object")
         self.scribble_button = _button(
-            "Scribble [L]", prompting.scribble_mode, "Draw a line on an object, or beside it"
+            "Scribble [F]", prompting.scribble_mode, "Draw a line on an object, or beside it"
         )
         self.again_button = _button(
-            "Again [R]",
+            "Again [G]",
             prompting.segment_again,
             "Segment the chosen object again, with the segmenter above; Commit then replaces it",
         )

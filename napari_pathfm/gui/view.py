@@ -36,3 +36,17 @@ def from_data(position: NDArray[np.floating]) -> NDArray[np.float64]:
 def to_data(position: NDArray[np.floating]) -> NDArray[np.float64]:
     """Turn positions on the slide into data coordinates of a layer in level-0 pixels."""
     return np.asarray(position, np.float64) - 0.5
+
+
+def look_at(viewer: Viewer, slide: Slide, box: Region, share: float | None = None) -> None:
+    """Move the view to the middle of a box, ``(y0, x0, y1, x1)`` in level-0 pixels.
+
+    With a `share` the view is zoomed so that the box fills that part of it, as its reciprocal.
+    """
+    y0, x0, y1, x1 = box
+    center = to_data(np.array(((y0 + y1) / 2, (x0 + x1) / 2))) * slide_scale(slide)
+    camera = viewer.scene.camera
+    camera.center = (0.0, float(center[0]), float(center[1]))
+    if share is not None:
+        extent = max(y1 - y0, x1 - x0, 1) * slide_scale(slide)
+        camera.zoom = min(viewer.canvas.size) / (share * extent)

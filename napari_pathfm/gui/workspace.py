@@ -33,6 +33,7 @@ from .layer_context import offer_in_layer_list
 from .layers import SlideLayers
 from .magnification import Magnification
 from .measure import Measuring
+from .more import More
 from .overlays import Overlays
 from .picking import Picker
 from .polygon import PolygonEdit
@@ -127,6 +128,7 @@ class Workspace(QObject):
         self.masks = AnnotationLayers(self.session, self.runner, self.beside, self)
         self.reopening = Reopening(self.session, self.runner, self._use, self._enter_quietly, self)
         self.prompting = Prompting(viewer, self.session, self.runner, self.edit_window, self)
+        self.more = More(viewer, self.session, self.runner, self.edit_window, self.prompting, self)
         history, active = self.edit_window.history, self.edit_window.active
         self.polygon = PolygonEdit(viewer, self.session, self.runner, history, self)
         self.importing = Importing(viewer, self.session, self.runner, history, active, self)

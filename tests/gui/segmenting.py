@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_pathfm.gui.importing import Importing
+from napari_pathfm.gui.more import More
 from napari_pathfm.gui.prompting import Prompting
 from napari_pathfm.gui.segment_panel import SegmentPanel
 
@@ -16,8 +17,9 @@ def segment_panel(stage: Stage, qtbot: Any) -> tuple[SegmentPanel, Prompting]:
     prompting = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
     history, active = stage.edits.history, stage.edits.active
     importing = Importing(stage.viewer, stage.session, stage.runner, history, active)
+    more = More(stage.viewer, stage.session, stage.runner, stage.edits, prompting)
     panel = SegmentPanel(
-        stage.session, stage.runner, prompting, stage.edits, importing, stage.masks
+        stage.session, stage.runner, prompting, stage.edits, importing, stage.masks, more
     )
     qtbot.addWidget(panel)
     panel.show()

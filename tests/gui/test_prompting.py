@@ -331,10 +331,10 @@ def test_an_object_is_segmented_again_in_its_place(
     edit = stage.store.paint_edit(int(y) - 100, int(x) - 100, ids, None, "paint")
     stage.edits.history.commit("paint", lambda layer: edit)
     wait(lambda: len(stage.store.objects) == 1)
-    stage.press("R")
+    stage.press("G")
     assert prompting.candidate is None, "no object is chosen"
     stage.edits.choose_object(number)
-    stage.press("R")
+    stage.press("G")
     wait(lambda: prompting.candidate is not None)
     assert prompting.candidate is not None
     said = prompting.candidate.prompts

@@ -9,6 +9,7 @@ from napari_pathfm.gui.annotate import EditWindow
 from napari_pathfm.gui.annotation_layers import AnnotationLayers
 from napari_pathfm.gui.beside import Beside
 from napari_pathfm.gui.importing import Importing
+from napari_pathfm.gui.more import More
 from napari_pathfm.gui.prompting import Prompting
 from napari_pathfm.gui.runner import Runner
 from napari_pathfm.gui.segment_panel import SegmentPanel
@@ -102,7 +103,8 @@ def test_a_window_without_a_slide_has_no_layers_of_ours(
     prompting = Prompting(viewer, session, runner, edits)
     importing = Importing(viewer, session, runner, edits.history, edits.active)
     layers = AnnotationLayers(session, runner, Beside(viewer, session))
-    panel = SegmentPanel(session, runner, prompting, edits, importing, layers)
+    more = More(viewer, session, runner, edits, prompting)
+    panel = SegmentPanel(session, runner, prompting, edits, importing, layers, more)
     qtbot.addWidget(panel)  # type: ignore[attr-defined]
     assert panel.blocked()
     for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):

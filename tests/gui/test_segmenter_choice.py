@@ -193,7 +193,9 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(
     wait(lambda: "is downloaded the first time" in panel.model.facts.text())
     panel.box_button.click()
     draw_box(stage)
-    wait(lambda: prompting._asked)  # the box is taken up in a later turn of the event loop
+    wait(
+        lambda: prompting._then is not None
+    )  # the box is taken up in a later turn of the event loop
     wait(lambda: any("Downloading litemedsam" in each for each in seen))
     stage.press("Escape")
     slow.go_on.set()

@@ -1,0 +1,75 @@
+"""A layer that shows one candidate over a slide, before it is an object."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from ..analysis.candidate import Candidate
+from ..core.slide import Slide
+from .layers import slide_scale, slide_transform
+
+OPACITY, PREVIEW_OPACITY = 0.6, 0.35
+
+
+class Scratch:
+    """A Labels layer that nobody paints on; it is hidden while it shows nothing.
+
+    Parameters
+    ----------
+    slide : Slide
+    name : str
+        Of the layer.
+    color : str
+        ``"#rrggbb"``, to begin with.
+
+    Attributes
+    ----------
+    layer : Labels
+        To be added to a viewer.
+    """
+
+    def __init__(self, slide: Slide, name: str, color: str) -> None:
+        self._slide, self._color = slide, color
+        self.layer = Labels(
+            np.zeros((2, 2), np.uint8),
+            name=name,
+            opacity=OPACITY,
+            visible=False,
+            colormap=_one_color(color),
+            **slide_transform(slide),
+        )
+        self.layer.editable = False
+
+    def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
+        """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
+        layer = self.layer
+        if candidate is None:
+            layer.visible = False
+            return
+        # Each of these makes napari draw anew, visible or not, so only what is new is set.
+        scale = slide_scale(self._slide)
+        shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
+        size = np.full(2, candidate.downsample * scale)
+        moved = not (np.array_equal(layer.scale, size) and np.array_equal(layer.translate, shift))
+        if moved and layer.visible:
+            layer.visible = False
+        if color != self._color:
+            self._color, layer.colormap = color, _one_color(color)
+        opacity = PREVIEW_OPACITY if preview else OPACITY
+        if layer.opacity != opacity:
+            layer.opacity = opacity
+        mask = candidate.mask.view(np.uint8)
+        if moved or layer.data.shape != mask.shape:
+            layer.data = mask.copy()
+            layer.scale, layer.translate = size, shift
+        else:
+            layer.data[:] = mask
+            layer.refresh(extent=False, thumbnail=False)
+        if not layer.visible:
+            layer.visible = True
+
+
+def _one_color(color: str) -> DirectLabelColormap:
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: color})
