@@ -8,30 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.prompts import MaskPrompt
 from ..models.base import ImageEmbedding
 from .crop import Crop, Seen
 
 Features = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """A mask somewhere on a slide.
-
-    Attributes
-    ----------
-    y, x : float
-        Upper left corner, level-0 pixels.
-    downsample : float
-        Level-0 pixels per pixel of `mask`.
-    mask : ndarray
-        ``(h, w)`` bool.
-    """
-
-    y: float
-    x: float
-    downsample: float
-    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +32,7 @@ class Likeness:
     centre: Features
 
     @classmethod
-    def of(cls, examples: Sequence[tuple[Seen, Shape]]) -> Likeness:
+    def of(cls, examples: Sequence[tuple[Seen, MaskPrompt]]) -> Likeness:
         """Learn from examples, each in a crop that shows its surroundings, too."""
         inside, around = [], []
         for seen, shape in examples:
@@ -69,7 +50,7 @@ class Likeness:
         likest: NDArray[np.float32] = (places @ self.vectors.T).max(1)
         return likest.reshape(features.shape[1:])
 
-    def score(self, seen: Seen, shape: Shape) -> float:
+    def score(self, seen: Seen, shape: MaskPrompt) -> float:
         """Cosine of an object in a crop to the most similar example, -1 to 1."""
         features = feature_map(seen.embedding)
         vector = features[:, covered(seen.crop, features.shape[1:], shape)].mean(1)
@@ -93,7 +74,7 @@ def feature_map(embedding: ImageEmbedding) -> Features:
     return features.astype(np.float32, copy=False)
 
 
-def covered(crop: Crop, shape: tuple[int, ...], object_: Shape) -> NDArray[np.bool_]:
+def covered(crop: Crop, shape: tuple[int, ...], object_: MaskPrompt) -> NDArray[np.bool_]:
     """Which of the features of a crop, ``(h, w)``, have their centre in an object; at least one."""
     mask = object_.mask
     step = np.array(crop.side) / shape

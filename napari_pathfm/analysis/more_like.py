@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..core.inference import InferenceQueue, Priority, answered
 from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
-from ..core.prompts import Prompts
+from ..core.prompts import MaskPrompt, Prompts
 from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models.base import Segmenter
@@ -27,7 +27,7 @@ from .candidate import Candidate
 from .crop import SMOOTH_PX, Box, Seen, read_square
 from .crop_grid import GLASS, Cell, cell_rows, on_slide, side_for
 from .distinct import Distinct
-from .likeness import Likeness, Shape
+from .likeness import Likeness
 from .proposals import Pace, Wanted, propose
 from .reshape import region_of
 from .segment import check_answers
@@ -148,7 +148,7 @@ def _learned(
         progress = Progress(done, len(examples), "looking at the examples")
         region = region_of(layer, number)
         factor = 2.0**region.level
-        shape = Shape(region.y * factor, region.x * factor, factor, region.mask)
+        shape = MaskPrompt(region.mask, region.y * factor, region.x * factor, factor)
         y, x = np.argwhere(region.mask).mean(0) * factor + (shape.y, shape.x)
         crop = read_square(slide, y, x, side, pixels)
         encode = partial(segmenter.encode, crop.rgb)
@@ -203,8 +203,8 @@ class _Search:
         return sorted(found, key=lambda like: -like.likeness)[:limit]
 
 
-def _shape_of(candidate: Candidate) -> Shape:
-    return Shape(candidate.y, candidate.x, candidate.downsample, candidate.mask)
+def _shape_of(candidate: Candidate) -> MaskPrompt:
+    return MaskPrompt(candidate.mask, candidate.y, candidate.x, candidate.downsample)
 
 
 def peaks(likeness: Likeness, seen: Seen, size: float) -> NDArray[np.float64]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from napari_pathfm.analysis.candidate import commit_edit
 from napari_pathfm.analysis.crop import Crop
 from napari_pathfm.analysis.judge_clicks import ArraySlide
-from napari_pathfm.analysis.likeness import Shape, covered, feature_map
+from napari_pathfm.analysis.likeness import covered, feature_map
 from napari_pathfm.analysis.more_like import Like, more_like
 from napari_pathfm.core.jobs import run
+from napari_pathfm.core.prompts import MaskPrompt
 from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.io.project import Project
 from napari_pathfm.models.base import ImageEmbedding
@@ -118,7 +119,7 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(
 
 def test_features_belong_to_what_lies_at_their_centre() -> None:
     crop = Crop(0, 100.0, 200.0, 64, 1.0, np.zeros((64, 64, 3), np.uint8))
-    inside = covered(crop, (8, 8), Shape(116.0, 232.0, 2.0, np.ones((8, 4), bool)))
+    inside = covered(crop, (8, 8), MaskPrompt(np.ones((8, 4), bool), 116.0, 232.0, 2.0))
     assert np.argwhere(inside).tolist() == [[r, 4] for r in (2, 3)]
-    speck = covered(crop, (8, 8), Shape(141.0, 203.0, 1.0, np.ones((1, 1), bool)))
+    speck = covered(crop, (8, 8), MaskPrompt(np.ones((1, 1), bool), 141.0, 203.0))
     assert np.argwhere(speck).tolist() == [[5, 0]]
