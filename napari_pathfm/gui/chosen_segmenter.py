@@ -9,6 +9,7 @@ from weakref import WeakMethod
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
+from ..core.jobs import Job
 from ..models import catalog
 from ..models.base import Segmenter
 from ..models.fetch import in_project
@@ -84,22 +85,36 @@ class ChosenSegmenter(QObject):
         other = "a box" if kind == "points" else "points"
         return f"{self.name} does not answer {kind} alone: use {other}, or choose a SAM model"
 
-    def load(self) -> None:
-        """Load it, if and when it may be; where it is being loaded already, that goes on."""
+    def when_permitted(self, what: str, then: Callable[[], None]) -> None:
+        """Do something with it at once, or after a yes to its licence.
+
+        Parameters
+        ----------
+        what : str
+            What is to be done, for a message ("Segmenting").
+        then : callable
+        """
         self.find_weights()
-        if self.busy:
-            return
-        name, weights, title = self.name, self.weights, f"Loading {self.name}"
-
-        def start() -> None:
-            job = self._loader.load(name, weights)
-            self._runner.start(job, title, self._on_loaded, slot=LOAD_SLOT)
-
         permit = self._permit() if self._permit is not None else None
         if permit is not None and isalive(getattr(permit, "__self__", None)):
-            permit(name, weights, title, start)
+            permit(self.name, self.weights, what, then)
         else:
-            start()
+            then()
+
+    def load_job(self) -> Job[Segmenter]:
+        """Load it, unless that is done; for who has asked before."""
+        self.find_weights()
+        return self._loader.load(self.name, self.weights)
+
+    def load(self) -> None:
+        """Load it, if and when it may be; where it is being loaded already, that goes on."""
+        title = f"Loading {self.name}"
+
+        def start() -> None:
+            self._runner.start(self.load_job(), title, self._on_loaded, slot=LOAD_SLOT)
+
+        if not self.busy:
+            self.when_permitted(title, start)
 
     def cancel(self) -> None:
         """Stop loading."""

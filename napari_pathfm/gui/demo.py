@@ -181,7 +181,7 @@ class Demo:
         with self.driver.step("segment"):
             for y0, x0, y1, x1 in self._boxes():
                 self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, 3 * max(y1 - y0, x1 - x0))
-                panel.box_button.click()
+                panel.prompts.box.click()
                 self.driver.drag((y0 * scale, x0 * scale), (y1 * scale, x1 * scale))
                 self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
                 self.driver.wait(self._sharp, "a sharp view", 30)

@@ -7,12 +7,12 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QGridLayout,
     QLabel,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ..session import Session
+from .buttons import button
 from .follow import follow
 from .more import More
 
@@ -35,12 +35,12 @@ class MoreBox(QWidget):
         super().__init__(parent)
         self._more, self._session = more, session
         queue = more.queue
-        self.everything_button = _button(
+        self.everything_button = button(
             "Everything here [W]",
             more.everything,
             "Segment all objects that are about as large as the chosen or the newest one",
         )
-        self.like_button = _button(
+        self.like_button = button(
             "More like this [L]",
             more.like_this,
             "Look for objects that resemble the chosen or the newest one, and ask about each",
@@ -53,12 +53,12 @@ class MoreBox(QWidget):
         self.size_box.setDecimals(1)
         self.size_box.setSpecialValueText(LIKE_IT)
         self.size_box.setToolTip("Longer side of the objects; 0: as the chosen or the newest one")
-        self.accept_button = _button("Accept [Y]", queue.accept, "It is one: keep it")
-        self.reject_button = _button("Reject [R]", queue.reject, "It is none: the next one")
-        self.all_button = _button(
+        self.accept_button = button("Accept [Y]", queue.accept, "It is one: keep it")
+        self.reject_button = button("Reject [R]", queue.reject, "It is none: the next one")
+        self.all_button = button(
             "Accept all [Shift+Y]", queue.accept_all, "Keep this one and all that follow"
         )
-        self.stop_button = _button(
+        self.stop_button = button(
             "Stop [Shift+R]", queue.stop, "Reject this one and all that follow"
         )
         self.state = QLabel()
@@ -101,13 +101,6 @@ class MoreBox(QWidget):
         if like is not None:
             place = f"{queue.place + 1} of {len(queue)}"
             self.state.setText(f"{place} · likeness {like.likeness:.2f}")
-
-
-def _button(text: str, action: object, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.clicked.connect(lambda: action())  # type: ignore[operator]
-    return button
 
 
 def _fill(grid: QGridLayout, *rows: tuple[QWidget, ...]) -> None:

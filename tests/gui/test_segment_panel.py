@@ -40,13 +40,13 @@ def test_litemedsam_from_box_to_object_with_the_buttons(
     stage: Stage, panel: SegmentPanel, wait: Wait
 ) -> None:
     assert panel.segmenter.currentText() == "litemedsam"
-    panel.box_button.click()
+    panel.prompts.box.click()
     draw_box(stage)
-    wait(lambda: panel.commit_button.isEnabled())
-    assert "score" in panel.state.text()
-    assert not panel.point_button.isEnabled(), "litemedsam does not answer points alone"
-    assert "SAM" in panel.point_button.toolTip()
-    panel.commit_button.click()
+    wait(lambda: panel.prompts.commit.isEnabled())
+    assert "score" in panel.prompts.state.text()
+    assert not panel.prompts.point.isEnabled(), "litemedsam does not answer points alone"
+    assert "SAM" in panel.prompts.point.toolTip()
+    panel.prompts.commit.click()
     wait(lambda: len(stage.store.objects) == 1)
     (row,) = stage.store.objects.values()
     assert row.area == pytest.approx(3.1416 * DISCS[0][2] ** 2, rel=0.15)
@@ -88,11 +88,12 @@ def test_classes_are_added_renamed_recoloured_and_chosen(
 
 def test_keys_stand_on_the_buttons(panel: SegmentPanel) -> None:
     texts = [
-        button.text() for button in (panel.segment_button, panel.commit_button, panel.clear_button)
+        button.text()
+        for button in (panel.prompts.segment, panel.prompts.commit, panel.prompts.clear)
     ]
     assert texts == ["Segment [S]", "Commit [C]", "Clear [Shift+C]"]
-    assert panel.next_button.text() == "Next [N]"
-    assert "[T]" in panel.toggle_button.text()
+    assert panel.prompts.next.text() == "Next [N]"
+    assert "[T]" in panel.prompts.sign.text()
 
 
 def test_a_window_without_a_slide_has_no_layers_of_ours(
@@ -107,7 +108,7 @@ def test_a_window_without_a_slide_has_no_layers_of_ours(
     panel = SegmentPanel(session, runner, prompting, edits, importing, layers, more)
     qtbot.addWidget(panel)  # type: ignore[attr-defined]
     assert panel.blocked()
-    for button in (panel.box_button, panel.segment_button, panel.brush_button, panel.new_button):
+    for button in (panel.prompts.box, panel.prompts.segment, panel.brush_button, panel.new_button):
         button.click()
     assert not viewer.layers
 

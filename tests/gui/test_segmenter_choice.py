@@ -87,7 +87,7 @@ def test_facts_and_what_cannot_be_used(
     assert not stage.runner.busy(LOAD_SLOT), "to choose is not yet to download"
     picker.setCurrentText("paseg")
     assert not told
-    panel.box_button.click()
+    panel.prompts.box.click()
     draw_box(stage)
     assert all("paseg cannot be used yet" in each for each in told)
     assert told
@@ -102,7 +102,7 @@ def test_a_licence_is_asked_about_before_the_first_answer(
 ) -> None:
     panel, prompting = choice
     question = panel.model.question
-    panel.box_button.click()
+    panel.prompts.box.click()
     draw_box(stage)
     assert question.isVisible()
     assert "litemedsam is not" in question.text.text()
@@ -111,7 +111,7 @@ def test_a_licence_is_asked_about_before_the_first_answer(
     assert prompting.candidate is None
     assert prompting.layers is not None
     assert prompting.layers.prompts()
-    panel.segment_button.click()
+    panel.prompts.segment.click()
     question.yes.click()
     wait(lambda: prompting.candidate is not None)
 
@@ -129,7 +129,7 @@ def test_too_little_memory_is_said_and_the_prompts_stay(
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 4 GB")
 
     monkeypatch.setattr(catalog, "get_segmenter", full)
-    panel.box_button.click()
+    panel.prompts.box.click()
     wait(lambda: bool(told))
     draw_box(stage)
     wait(lambda: len(told) == 2)
@@ -191,7 +191,7 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(
     seen: list[str] = []
     stage.runner.progressed.connect(lambda running: seen.append(running.status()))
     wait(lambda: "is downloaded the first time" in panel.model.facts.text())
-    panel.box_button.click()
+    panel.prompts.box.click()
     draw_box(stage)
     wait(
         lambda: prompting._then is not None

@@ -213,7 +213,7 @@ def test_layers_of_ours_come_back_when_the_user_removes_them(
     assert layers.selection.active.name == "annotations"
     for name in ("prompts: points", "prompts: box", "object in work"):
         assert name not in layers, "made when first used"
-        window.dock.segment.box_button.click()
+        window.dock.segment.prompts.box.click()
         assert layers.selection.active.name == "prompts: box"
         layers.remove(layers[name])
         window.driver.wait(lambda: prompting.layers is None, "the others to go, too", 10)
