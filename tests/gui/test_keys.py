@@ -38,7 +38,7 @@ def focused() -> QWidget:
 def test_keys_work_after_a_click_on_a_class_or_an_object(segmenting: Window) -> None:
     panel, layers = segmenting.dock.segment, segmenting.viewer.layers
     classes, table = panel.classes.list, panel.table.view
-    panel.tabs.setCurrentIndex(1)
+    panel.tabs.setCurrentIndex(2)
     segmenting.driver.idle(0.5)
     for view, place in (
         (classes, classes.visualItemRect(classes.item(1)).center()),
@@ -104,7 +104,7 @@ def test_a_class_that_is_not_chosen_yet_is_renamed_by_a_double_click(segmenting:
 
 def test_tab_leads_through_the_object_table(segmenting: Window) -> None:
     table = segmenting.dock.segment.table
-    segmenting.dock.segment.tabs.setCurrentIndex(1)
+    segmenting.dock.segment.tabs.setCurrentIndex(2)
     table.view.setFocus()
     QTest.keyClick(table.view, Qt.Key.Key_Tab)
     assert focused() is table.all_button
