@@ -14,6 +14,11 @@ from .by_example import FoundByExample
 from .segment import COMMIT_PX, Candidate
 from .window import overlap
 
+
+class NothingNew(ValueError):
+    """Nothing was found, or nothing that is not annotated already; the message says which."""
+
+
 KNOWN = 0.5
 """What is found is left out if more than this part of it is an object already."""
 
@@ -38,13 +43,13 @@ def found_edit(
 
     Raises
     ------
-    ValueError
+    NothingNew
         Nothing was found, or nothing that is not annotated yet.
     """
     boxes = [each.box for each in found.objects]
     areas = [box for box in boxes if box is not None]
     if not areas:
-        raise ValueError(
+        raise NothingNew(
             f"Nothing here looks like the examples of {found.example!r}. Look elsewhere, or save "
             "another object as an example of the same name."
         )
@@ -74,7 +79,7 @@ def found_edit(
             author=author,
         )
     if not rows:
-        raise ValueError(
+        raise NothingNew(
             f"What looks like the examples of {found.example!r} here is annotated already."
         )
     text = f"segment by example {found.example}"
