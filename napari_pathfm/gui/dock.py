@@ -47,6 +47,7 @@ class PathFMDock(QWidget):
             place.edit_window,
             place.importing,
             place.masks,
+            self.embed.loader,
         )
         self.export = ExportPanel(session, runner)
         self.steps = Steps(session)

@@ -16,6 +16,7 @@ from ..analysis.crop import CropCache
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import Candidate, commit_edit, segment
 from ..core.edits import Edit
+from ..core.jobs import Job
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
 from ..models import catalog
@@ -109,6 +110,27 @@ class Prompting(QObject):
     def ask_first(self, permit: Permit) -> None:
         """Have a method of a widget, while there is one, decide whether a segmenter is loaded."""
         self._permit = WeakMethod(permit)
+
+    def when_permitted(self, what: str, then: Callable[[], None]) -> None:
+        """Do something with the chosen segmenter at once, or after a yes to its licence.
+
+        Parameters
+        ----------
+        what : str
+            What is to be done, for a message ("Segmenting").
+        then : callable
+        """
+        self._find_weights()
+        permit = self._permit() if self._permit is not None else None
+        if permit is not None and isalive(getattr(permit, "__self__", None)):
+            permit(self.name, self.weights, what, then)
+        else:
+            then()
+
+    def load_job(self) -> Job[Segmenter]:
+        """Load the chosen segmenter, unless that is done; for who has asked before."""
+        self._find_weights()
+        return self._loader.load(self.name, self.weights)
 
     def set_segmenter(self, name: str, weights: Path | None = None) -> None:
         """Choose a segmenter, and answer the prompts that are there with it.
@@ -337,11 +359,7 @@ class Prompting(QObject):
             job = self._loader.load(name, weights)
             self._runner.start(job, title, self._on_loaded, slot=LOAD_SLOT)
 
-        permit = self._permit() if self._permit is not None else None
-        if permit is not None and isalive(getattr(permit, "__self__", None)):
-            permit(name, weights, title, start)
-        else:
-            start()
+        self.when_permitted(title, start)
 
     def _on_loaded(self, _: Segmenter) -> None:
         self.changed.emit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
@@ -12,10 +14,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..models.base import Encoder
 from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
 from .class_list import ClassList
+from .encoders import fresh
+from .example_box import ExampleBox
 from .follow import follow
 from .history_panel import HistoryPanel
 from .import_bar import ImportBar
@@ -41,6 +46,8 @@ class SegmentPanel(QWidget):
     edit_window : EditWindow
     importing : Importing
     layers : AnnotationLayers
+    loader : callable
+        Takes the name of an encoder and returns what loads it, for segmenting by example.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class SegmentPanel(QWidget):
         edit_window: EditWindow,
         importing: Importing,
         layers: AnnotationLayers,
+        loader: Callable[[str], Callable[[], Encoder]] = fresh,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -64,6 +72,7 @@ class SegmentPanel(QWidget):
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
         self.history = HistoryPanel(session, runner, edit_window.history)
+        self.examples = ExampleBox(session, runner, prompting, edit_window, loader)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         if bar := self.tabs.tabBar():
@@ -71,6 +80,7 @@ class SegmentPanel(QWidget):
         self.tabs.addTab(self._draw_page(), "Draw")
         self.tabs.addTab(_page(self.imports, self.table), "Objects")
         self.tabs.addTab(_page(self.history), "History")
+        self.tabs.addTab(_page(self.examples, stretch=1), "By example")
         column = QVBoxLayout(self)
         column.addWidget(self.layers)
         column.addWidget(self.classes)

@@ -82,6 +82,11 @@ def example_names(project: Project) -> list[str]:
     return sorted({path.parent.name for path in found}, key=str.casefold)
 
 
+def count_examples(project: Project, name: str) -> int:
+    """Return how many pairs a name has; 0 for one that there is not."""
+    return len(_files(project, name)) if name in example_names(project) else 0
+
+
 def load_examples(project: Project, name: str) -> tuple[Example, ...]:
     """Read all pairs of a name, oldest first.
 
