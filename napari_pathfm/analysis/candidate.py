@@ -25,11 +25,11 @@ class Candidate:
     Attributes
     ----------
     masks : ndarray
-        ``(3, h, w)`` bool, pixels of the crop, best first.
+        ``(K, h, w)`` bool, pixels of the crop, best first; K is 3 for a segmenter's answer.
     choice : int
         Which of them is meant.
     scores : ndarray
-        ``(3,)`` float32, the model's own estimate of the IoU.
+        ``(K,)`` float32, the model's own estimate of the IoU.
     y, x : float
         Upper left corner of the crop, level-0 pixels.
     downsample : float

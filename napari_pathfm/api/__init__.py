@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ._shared import Report
 from .annotations import commit, export, import_objects, segment
+from .by_example import save_example, segment_by_example
 from .catalogue import LISTS, check_model, models
 from .embeddings import (
     embed,
@@ -37,9 +38,11 @@ __all__ = [
     "open_slide",
     "predict_slides",
     "quality",
+    "save_example",
     "search",
     "search_text",
     "segment",
+    "segment_by_example",
     "sift",
     "stain_reference",
     "tiles",

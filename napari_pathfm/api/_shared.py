@@ -63,6 +63,17 @@ def network(
     return get(name, weights=run(fetch(name, given, models), report))
 
 
+def class_number(project: Project, name: str) -> int:
+    """Return the id of a project's class; 0 for an empty name."""
+    numbers = {each.name: each.id for each in project.classes()}
+    if name and name not in numbers:
+        raise ValueError(
+            f"The project has no class {name!r}. Choose one of {sorted(numbers)}, or add it "
+            "with project.set_classes(...)."
+        )
+    return numbers.get(name, 0)
+
+
 def text_encoder_of(
     name: str,
     weights: str | Path | None,

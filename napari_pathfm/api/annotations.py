@@ -14,7 +14,7 @@ from ..core.edits import Edit
 from ..core.jobs import run
 from ..core.prompts import Prompts
 from ..core.slide import Slide, SlideError
-from ._shared import at, network
+from ._shared import at, class_number, network
 from .slides import open_slide
 
 if TYPE_CHECKING:
@@ -99,15 +99,10 @@ def commit(
     from ..analysis.candidate import commit_edit
     from ..io.masks import AnnotationLayer
 
-    numbers = {each.name: each.id for each in project.classes()}
-    if class_name and class_name not in numbers:
-        raise ValueError(
-            f"The project has no class {class_name!r}. Choose one of {sorted(numbers)}, or add it "
-            "with project.set_classes(...)."
-        )
+    class_id = class_number(project, class_name)
     project.add_slide(slide)
     annotations = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
-    edit = commit_edit(annotations, candidate, numbers.get(class_name, 0))
+    edit = commit_edit(annotations, candidate, class_id)
     annotations.commit(edit)
     return edit
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LISTS = {
     "encoder": "encoders",
     "segmenter": "segmenters",
+    "example": "example_segmenters",
     "slide": "slide_models",
     "report": "report_models",
 }

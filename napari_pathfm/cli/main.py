@@ -1,4 +1,4 @@
-"""The verbs as commands: ``pathfm info|tissue|tiles|embed|search|classify|import|export``, ...
+"""The verbs as commands: ``pathfm info|tissue|tiles|embed|search|segment|import|export``, ...
 
 Answers go to stdout (with ``--json`` one JSON object and nothing else), progress and errors to
 stderr. Exit codes: 0 done, 1 failed (be it one slide of many), 2 wrong usage, 3 bad input or slide,
@@ -20,6 +20,7 @@ from .features import app as features_app
 from .models import app as models_app
 from .options import Json, Mpp, ProjectFolder, SlideFile, default_project
 from .search import classify, search
+from .segment import segment
 from .slide import app as slide_app
 from .terminal import answer, command, reporting
 from .tiles import tiles
@@ -124,6 +125,7 @@ app.command("train-click")(train_click)
 app.command()(embed)
 app.command()(search)
 app.command()(classify)
+app.command()(segment)
 
 
 @app.command()

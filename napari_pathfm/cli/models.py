@@ -13,6 +13,7 @@ from .terminal import Exit, answer, command, say
 TITLES = {
     "encoders": "Encoders",
     "segmenters": "Segmenters",
+    "example_segmenters": "Segmenters by example",
     "slide_models": "Slide models",
     "report_models": "Report models",
 }

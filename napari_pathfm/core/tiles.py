@@ -46,6 +46,20 @@ def level_mpp(level: Level, mpp: float) -> float:
     return mpp * level.downsample
 
 
+def carried_downsample(downsample: float, mpp: float | None, there: float | None) -> float:
+    """Turn a downsample of one slide into that of the same size of a pixel on another.
+
+    Parameters
+    ----------
+    downsample : float
+        Level-0 pixels per pixel on the one.
+    mpp, there : float or None
+        Micrometres per level-0 pixel of the one and of the other; where either is not known,
+        pixels are taken for equal.
+    """
+    return downsample if mpp is None or there is None else downsample * mpp / there
+
+
 def level_for_downsample(levels: Sequence[Level], downsample: float) -> int:
     """Index of the level to read for a wanted downsample.
 

@@ -156,6 +156,11 @@ class EditWindow(QObject):
         number = object_of(int(self.layer.selected_label))
         return number if store.objects.brief(number) is not None else 0
 
+    @property
+    def region(self) -> Region | None:
+        """``(y0, x0, y1, x1)`` of the view, level-0 pixels; ``None`` without a slide."""
+        return visible_region(self._viewer, self._slide) if self._slide is not None else None
+
     def new_object(self) -> None:
         """The next stroke makes a new object of the active class."""
         if self._store is not None and self.layer is not None:

@@ -48,6 +48,7 @@ class PathFMDock(QWidget):
             place.importing,
             place.masks,
             place.more,
+            self.embed.loader,
         )
         self.segment.table.as_polygon.connect(place.polygon.start)
         self.export = ExportPanel(session, runner)

@@ -13,6 +13,11 @@ from ..models.device import lost
 PROCESSOR = "cpu"
 
 
+def fresh(name: str) -> Callable[[], Encoder]:
+    """Return what loads an encoder anew."""
+    return lambda: catalog.get_encoder(name)
+
+
 class Encoders:
     """Loads each encoder once.
 

@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
 from ..analysis.map import cluster
 from ..analysis.search import TileScores
 from ..core.jobs import one_step
-from ..models import catalog
 from ..models.base import Encoder
 from ..session import Session
 from .attention_box import AttentionBox
+from .encoders import fresh
 from .follow import follow
 from .gallery import Gallery
 from .label_box import LabelBox
@@ -36,11 +36,6 @@ from .zero_shot_box import ZeroShotBox
 CLUSTERS = "clusters"
 HITS = 24
 """Thumbnails of a search."""
-
-
-def fresh(name: str) -> Callable[[], Encoder]:
-    """Return what loads an encoder anew."""
-    return lambda: catalog.get_encoder(name)
 
 
 class ExplorePanel(QWidget):

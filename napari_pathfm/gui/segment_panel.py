@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qtpy.QtWidgets import (
     QGridLayout,
     QLayout,
@@ -10,12 +12,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..models.base import Encoder
 from ..session import Session
 from .annotate import EditWindow
 from .annotation_layers import AnnotationLayers
 from .buttons import button, two_columns
 from .chosen_segmenter import LOAD_SLOT
 from .class_list import ClassList
+from .encoders import fresh
+from .example_box import ExampleBox
 from .follow import follow
 from .history_panel import HistoryPanel
 from .import_bar import ImportBar
@@ -45,6 +50,8 @@ class SegmentPanel(QWidget):
     importing : Importing
     layers : AnnotationLayers
     more : More
+    loader : callable
+        Takes the name of an encoder and returns what loads it, for segmenting by example.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class SegmentPanel(QWidget):
         importing: Importing,
         layers: AnnotationLayers,
         more: More,
+        loader: Callable[[str], Callable[[], Encoder]] = fresh,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -65,6 +73,7 @@ class SegmentPanel(QWidget):
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.prompts = PromptButtons(prompting)
         self.more = MoreBox(more, session)
+        self.examples = ExampleBox(session, runner, prompting, edit_window, loader)
         self.table = ObjectTable(session, runner, edit_window.history)
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
@@ -74,7 +83,7 @@ class SegmentPanel(QWidget):
         if bar := self.tabs.tabBar():
             bar.setDrawBase(False)  # a white line where no tab is
         self.tabs.addTab(self._draw_page(), "Draw")
-        self.tabs.addTab(_page(self.more, stretch=1), "Find")
+        self.tabs.addTab(_page(self.more, self.examples, stretch=1), "Find")
         self.tabs.addTab(_page(self.imports, self.table), "Objects")
         self.tabs.addTab(_page(self.history), "History")
         column = QVBoxLayout(self)

@@ -99,8 +99,8 @@ def _set_aside(folder: Path) -> None:
             return
 
 
-def check_name(name: str) -> None:
-    """Refuse a layer's name that cannot be a folder.
+def check_name(name: str, what: str = "an annotation layer") -> None:
+    """Refuse the name of a layer, or of what else is a folder, that cannot be one.
 
     Raises
     ------
@@ -109,6 +109,5 @@ def check_name(name: str) -> None:
     """
     if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|') or not name.isprintable():
         raise ProjectError(
-            f"{name!r} cannot be the name of an annotation layer: take letters, digits, spaces "
-            "and dashes."
+            f"{name!r} cannot be the name of {what}: take letters, digits, spaces and dashes."
         )

@@ -149,6 +149,11 @@ class Project:
         """Folder of models made in this project, and of weights given to it."""
         return self.folder / "models"
 
+    @property
+    def examples(self) -> Path:
+        """Folder of the examples by which is segmented; there when the first one is saved."""
+        return self.folder / "examples"
+
     def slide_store(self, slide_id: str) -> Path:
         """Zarr store of a slide's masks and embeddings."""
         return self.folder / "slides" / f"{slide_id}.zarr"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,8 +26,9 @@ STATUSES = ("open", "gated", "closed", "none")
 """Whether weights can be had: by anybody, by those who accept terms, by nobody outside (a file at
 hand is loaded all the same), or there is no such model."""
 
-KINDS = ("encoder", "slide", "segmenter", "report")
-"""What a model makes: a vector of a tile, one of a slide, masks, or text."""
+KINDS = ("encoder", "slide", "segmenter", "example", "report")
+"""What a model makes: a vector of a tile, one of a slide, masks from prompts, masks from examples,
+or text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,4 +319,40 @@ class Segmenter(Protocol):
         ------
         ValueError
             It does not understand such a prompt; the message names one that does.
+        """
+
+
+ExamplePair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+"""An image, ``(h, w, 3)`` uint8, and what in it is meant, ``(h, w)`` bool."""
+
+Answering = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Takes a ``(h, w, 3)`` uint8 image of any size; returns ``(h, w)`` float32, 0 to 1: how likely a
+pixel is meant. More than 0.5 means that it is."""
+
+
+@runtime_checkable
+class ExampleSegmenter(Protocol):
+    """Segments what examples show; runs in the inference thread like an encoder."""
+
+    @property
+    def name(self) -> str:
+        """For people, and for the table of objects."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
+    @property
+    def input_px(self) -> int:
+        """Side of the square that it looks at."""
+
+    def learn(self, examples: Sequence[ExamplePair]) -> Answering:
+        """Look at examples, at least one; both this and what is returned are units of work.
+
+        What it is asked about should show things as large as the examples do.
+
+        Raises
+        ------
+        ValueError
+            There is no example, or nothing can be learned from them.
         """

@@ -24,6 +24,7 @@ from .base import (
     STATUSES,
     Encoder,
     EncoderSpec,
+    ExampleSegmenter,
     ModelError,
     ModelSpec,
     Segmenter,
@@ -62,6 +63,7 @@ _KIND_WORDS = {
     "encoder": "an encoder",
     "slide": "a slide model",
     "segmenter": "a segmenter",
+    "example": "a segmenter by example",
     "report": "a writer of reports",
 }
 
@@ -293,6 +295,13 @@ def segmenters() -> Registry[Segmenter]:
 
 
 @functools.cache
+def example_segmenters() -> Registry[ExampleSegmenter]:
+    """Every model that segments by example and can be chosen."""
+    choices = functools.partial(_catalog_choices, "example")
+    return Registry("", "segmenter by example", [choices])
+
+
+@functools.cache
 def slide_models() -> Registry[SlideModel]:
     """Every model of whole slides that can be chosen."""
     choices = functools.partial(_catalog_choices, "slide")
@@ -381,6 +390,16 @@ def get_segmenter(
 ) -> Segmenter:
     """Load a segmenter; parameters and errors are those of :func:`get_encoder`."""
     return _get(segmenters(), name, weights=weights, device=device, report=report)
+
+
+def get_example_segmenter(
+    name: str,
+    weights: Path | None = None,
+    device: str | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> ExampleSegmenter:
+    """Load a model that segments by example; parameters and errors as of :func:`get_encoder`."""
+    return _get(example_segmenters(), name, weights=weights, device=device, report=report)
 
 
 def get_slide_model(

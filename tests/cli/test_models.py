@@ -46,7 +46,13 @@ def test_everything_as_json() -> None:
     shown = pathfm("models", "--json")
     assert shown.stdout.count("\n") == 1
     listed = json.loads(shown.stdout)
-    assert list(listed) == ["encoders", "segmenters", "slide_models", "report_models"]
+    assert list(listed) == [
+        "encoders",
+        "segmenters",
+        "example_segmenters",
+        "slide_models",
+        "report_models",
+    ]
     found = {entry["name"]: entry for kind in listed.values() for entry in kind}
     for name, entry in entries().items():
         spec = entry.spec

@@ -78,10 +78,10 @@ def test_facts_and_what_cannot_be_used(
         assert words in facts.text()
     listed = [picker.itemText(i) for i in range(picker.count())]
     assert listed[0] == picker.name == "litemedsam"
-    assert {"sam-vit-h", "seggpt", "paseg"} < set(listed)
-    for name in ("seggpt", "paseg"):
-        row = picker.findText(name)
-        assert picker.itemData(row, Qt.ItemDataRole.ForegroundRole) is not None
+    assert {"sam-vit-h", "paseg"} < set(listed)
+    assert "seggpt" not in listed, "it does not answer prompts"
+    row = picker.findText("paseg")
+    assert picker.itemData(row, Qt.ItemDataRole.ForegroundRole) is not None
     picker.setCurrentText("sam-vit-l")
     assert "is downloaded the first time" in facts.text()
     assert not stage.runner.busy(LOAD_SLOT), "to choose is not yet to download"

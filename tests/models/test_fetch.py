@@ -66,7 +66,7 @@ def test_the_given_file_goes_before_the_project(tmp_path: Path) -> None:
     assert run(fetch("uni", None, tmp_path)) == tmp_path / "uni.bin"
     assert run(fetch("uni", tmp_path / "mine.pth", tmp_path)) == tmp_path / "mine.pth"
     assert run(fetch("a-plugins", None, tmp_path)) is None
-    for whole_repository_or_not_to_be_run in ("titan", "seggpt"):
+    for whole_repository_or_not_to_be_run in ("titan", "paseg"):
         assert run(fetch(whole_repository_or_not_to_be_run, None, tmp_path)) is None
     with pytest.raises(ModelError, match=r"gone\.pth"):
         run(fetch("uni", tmp_path / "gone.pth"))
