@@ -10,10 +10,11 @@ from app_model.types import KeyCode, KeyMod
 from napari import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..analysis.candidate import commit_edit
+from ..analysis.candidate import Candidate, commit_edit
 from ..analysis.everything import keep_everything
 from ..analysis.found_objects import FoundObjects
 from ..analysis.more_like import Like
+from ..core.jobs import Job, Progress
 from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..session import Session
@@ -116,13 +117,10 @@ class CandidateQueue(QObject):
 
     def accept_all(self) -> None:
         """Make objects of this candidate and all that follow: one edit."""
-        layer = self._session.annotations
-        if self._asked() is None or layer is None:
+        if self._asked() is None:
             return
         rest = [like.candidate for like in self._likes[self.place :]]
-        found = FoundObjects(layer.shape, rest[0].model)
-        found.draw(rest)
-        keep = partial(_keep, found, self._edits.active.id, self._author)
+        keep = partial(_keep, rest, self._edits.active.id, self._author)
         self._edits.history.work(f"accept {len(rest)} objects", keep)
         self.accepted += len(rest)
         self.stop()
@@ -177,6 +175,11 @@ class CandidateQueue(QObject):
             QTimer.singleShot(0, self.stop)
 
 
-def _keep(found: FoundObjects, class_id: int, author: str, layer: AnnotationLayer) -> Any:
-    text = f"accept {len(found)} objects"
-    return keep_everything(layer, found, class_id, author, text)
+def _keep(
+    candidates: Sequence[Candidate], class_id: int, author: str, layer: AnnotationLayer
+) -> Job[int]:
+    text = f"accept {len(candidates)} objects"
+    yield Progress(0, 0, text)
+    found = FoundObjects(layer.shape, candidates[0].model)
+    found.draw(candidates)
+    return (yield from keep_everything(layer, found, class_id, author, text))
