@@ -81,13 +81,20 @@ def test_from_a_prompt_to_training_data(path: Path, tmp_path: Path) -> None:
     assert index["num_classes"] == 1
     assert len(index["data"]["train"]) == report.patches["train"] > 0
     (facts,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["slides"]
-    assert facts["objects"][0]["model"] == "litemedsam"
+    assert facts["objects"][0]["model"] == "pathfm-click"
     assert facts["objects"][0]["prompts"]["box"] == [1200, 900, 1500, 1250]
 
 
 def test_points_alone_are_refused_with_a_remedy(path: Path) -> None:
     with pathfm.open_slide(path) as slide, pytest.raises(ValueError, match="draw a box"):
-        pathfm.segment(slide, points=[(1300, 1000)])
+        pathfm.segment(slide, points=[(1300, 1000)], segmenter="litemedsam")
+
+
+def test_a_click_is_enough(path: Path) -> None:
+    with pathfm.open_slide(path) as slide:
+        answer = pathfm.segment(slide, points=[(1300, 1000)])
+    assert answer.mask.any()
+    assert answer.model == "pathfm-click"
 
 
 def test_a_missing_slide_stops_an_export_only_if_it_is_annotated(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def feature_map(embedding: ImageEmbedding) -> Features:
     if features.ndim != 3 or features.dtype.kind != "f":
         raise ValueError(
             f"{embedding.model} keeps no map of features, so nothing can be compared with it: "
-            "choose another segmenter (sam-vit-b) to find more like an object."
+            "choose another segmenter (pathfm-click) to find more like an object."
         )
     return features.astype(np.float32, copy=False)
 

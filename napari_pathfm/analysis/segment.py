@@ -190,9 +190,9 @@ def check_answers(segmenter: Segmenter, prompts: Prompts) -> None:
     if prompts.box is None and "points" not in segmenter.answers:
         raise ValueError(
             f"{segmenter.name} does not answer points alone: draw a box around the object, or "
-            "choose a SAM model (sam-vit-b)."
+            "choose one that does (pathfm-click)."
         )
     if prompts.box is not None and "box" not in segmenter.answers:
         raise ValueError(
-            f"{segmenter.name} does not answer boxes: click on the object, or choose a SAM model."
+            f"{segmenter.name} does not answer boxes: click on the object, or choose pathfm-click."
         )

@@ -33,7 +33,7 @@ def segment(
     box: Sequence[float] | None = None,
     points: ArrayLike | None = None,
     positive: ArrayLike | None = None,
-    segmenter: str | Segmenter = "litemedsam",
+    segmenter: str | Segmenter = "pathfm-click",
     weights: str | Path | None = None,
     project: Project | str | Path | None = None,
     report: Report | None = None,

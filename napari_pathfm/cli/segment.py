@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..io.reader import SlideReader
 
 DEFAULT_ENCODER = "efficientnet-lite0"
-DEFAULT_SEGMENTER = "litemedsam"
+DEFAULT_SEGMENTER = "pathfm-click"
 PROTOTYPES = "prototypes"
 """Of modules that take too long to import for a command's help."""
 

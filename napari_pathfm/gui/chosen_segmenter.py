@@ -83,7 +83,7 @@ class ChosenSegmenter(QObject):
         if segmenter is None or kind in segmenter.answers:
             return ""
         other = "a box" if kind == "points" else "points"
-        return f"{self.name} does not answer {kind} alone: use {other}, or choose a SAM model"
+        return f"{self.name} does not answer {kind} alone: use {other}, or choose pathfm-click"
 
     def when_permitted(self, what: str, then: Callable[[], None]) -> None:
         """Do something with it at once, or after a yes to its licence.

@@ -37,10 +37,10 @@ def look(kind: str) -> Job[dict[str, Check]]:
 
 
 def names(kind: str) -> list[str]:
-    """Names of all models of a kind, also of those that cannot be used."""
-    registry, _ = REGISTERED[kind]
+    """Names of all models of a kind, also of those that cannot be used; the usual one first."""
+    registry, usual = REGISTERED[kind]
     known = (name for name, entry in catalog.entries().items() if entry.spec.kind == kind)
-    return sorted({*registry().names(), *known})
+    return sorted({*registry().names(), *known}, key=lambda name: (name != usual, name))
 
 
 class ModelPicker(QComboBox):

@@ -170,9 +170,8 @@ class More(QObject):
         elif self._session.refusal:
             notify.warn(f"Nothing can be kept: {self._session.refusal}.")
         elif self._prompting.segmenter.refusal("points"):
-            notify.tell(
-                f"{self._prompting.segmenter.name} answers boxes only: choose a SAM model for this."
-            )
+            name = self._prompting.segmenter.name
+            notify.tell(f"{name} answers boxes only: choose pathfm-click for this.")
         else:
             return True
         return False

@@ -36,7 +36,7 @@ from .revisions import pins
 from .weights import WeightsSource
 
 DEFAULT_ENCODER = "efficientnet-lite0"
-DEFAULT_SEGMENTER = "litemedsam"
+DEFAULT_SEGMENTER = "pathfm-click"
 
 OURS = Path(__file__).with_name("catalog.toml")
 

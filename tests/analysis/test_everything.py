@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_refused_with_a_remedy() -> None:
     slide = disc_slide(disc_labels(SHAPE, []))
     boxes = ExactSegmenter()
     boxes.answers = frozenset({"box"})
-    with pytest.raises(ValueError, match="choose a SAM model"):
+    with pytest.raises(ValueError, match="pathfm-click"):
         run(find_everything(slide, boxes, WHOLE, Wanted(SIZE)))
     with pytest.raises(ValueError, match="move the view"):
         run(find_everything(slide, ExactSegmenter(), (800, 0, 900, 90), Wanted(SIZE)))

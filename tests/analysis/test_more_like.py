@@ -111,7 +111,7 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(
         run(more_like(slide, ExactSegmenter(), layer, [], WHOLE))
     boxes = ExactSegmenter()
     boxes.answers = frozenset({"box"})
-    with pytest.raises(ValueError, match="choose a SAM model"):
+    with pytest.raises(ValueError, match="pathfm-click"):
         run(more_like(slide, boxes, layer, [draw(layer, labels, 1)], WHOLE))
     with pytest.raises(ValueError, match="choose another segmenter"):
         feature_map(ImageEmbedding("odd", (8, 8), np.zeros(7, np.float32)))

@@ -162,7 +162,7 @@ def test_shapes_of_objects_are_changed_and_several_become_one(
     menu = table.shape_button.menu()
     assert menu is not None
     verbs = {action.text(): action for action in menu.actions()}
-    assert list(verbs) == ["Merge into one", "Split", "Fill holes", "Smooth"]
+    assert list(verbs) == ["Merge into one", "Split", "Fill holes", "Smooth", "Edit as polygon"]
     table.view.selectRow(0)
     verbs["Fill holes"].trigger()
     wait(lambda: bool((stage.store.read(0, 100, 100, 60, 60) == 1).all()))

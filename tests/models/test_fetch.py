@@ -53,7 +53,7 @@ def test_weights_of_a_folder_embed_a_slide_without_a_network(
 
 
 def test_a_segmenter_in_the_project_is_used(synthetic: Path, tmp_path: Path) -> None:
-    file = tmp_path / "models" / "litemedsam.pth"
+    file = tmp_path / "models" / "pathfm-click.safetensors"
     file.parent.mkdir()
     file.write_bytes(b"no weights at all")
     with api.open_slide(synthetic) as slide, pytest.raises(ModelError, match=str(file)):

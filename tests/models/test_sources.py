@@ -139,7 +139,7 @@ SOURCES = {
         "diplomatic-bug/1.2/files/vit_b.pt",
         "vit_b_lm.pt", OPEN, "unclear", False,
     ),
-    "pathfm-click": Source("", "", OPEN, APACHE, True),
+    "pathfm-click": Source("", "models/click.safetensors", OPEN, APACHE, True),
     "mobile-sam": Source(
         "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
         "", OPEN, APACHE, True,
