@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from qtpy.QtCore import Qt
 
 from napari_pathfm.analysis.train_slides import (
     LabelledSlide,
@@ -80,6 +81,71 @@ class Pictures(Demo):
         explore.attention.button.click()
         self.driver.wait(lambda: not self.place.runner.running, "the attention", 60)
         self.driver.picture("attention")
+
+    def segment(self) -> None:
+        """Segment, and then show each gesture on what was found."""
+        super().segment()
+        self.click()
+        self.change_shape()
+        self.find_more()
+
+    def click(self) -> None:
+        """Click on an object and beside it, then draw a line on another."""
+        prompting, driver, scale = self.place.prompting, self.driver, self.slide.mpp or 1.0
+        prompting.clear()
+        y0, x0, y1, x1 = self._boxes()[0]
+        place = (y0 + y1) / 2 * scale, (x0 + x1) / 2 * scale
+        self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, 2 * max(y1 - y0, x1 - x0))
+        prompting.point_mode()
+        driver.move(place)
+        driver.wait(lambda: prompting.encoded_here, "the mask under the pointer", 120)
+        driver.picture("preview")
+        driver.click(place)
+        driver.wait(lambda: prompting.candidate is not None, "a mask", 120)
+        driver.press_key("T")
+        before = prompting.candidate
+        driver.click((y0 * scale, x0 * scale))
+        driver.wait(lambda: prompting.candidate is not before, "the corrected mask", 120)
+        driver.picture("clicks")
+        driver.press_key("T")
+        prompting.clear()
+        prompting.scribble_mode()
+        width = (x1 - x0) * scale / 3
+        driver.drag((place[0], place[1] - width), (place[0], place[1] + width))
+        driver.wait(lambda: prompting.candidate is not None, "a mask", 120)
+        driver.picture("scribble")
+        prompting.clear()
+
+    def change_shape(self) -> None:
+        """Show an object as a polygon."""
+        polygon, layer = self.place.polygon, self._annotations()
+        polygon.start(next(iter(layer.objects)))
+        self.driver.wait(lambda: polygon.layer is not None, "the polygon", 60)
+        self.driver.picture("polygon")
+        polygon.cancel()
+
+    def find_more(self) -> None:
+        """Look for more like the first object, then for everything of its size in view."""
+        panel, more, layer = self.dock.segment, self.place.more, self._annotations()
+        panel.tabs.setCurrentIndex(1)
+        self.place.edit_window.choose_object(next(iter(layer.objects)))
+        y, x = self.viewer.scene.camera.center[-2:]
+        self.viewer.scene.camera.zoom /= 3
+        more.like_this()
+        self.driver.wait(lambda: not self.place.runner.running, "the search", 600)
+        if more.queue.shown is not None:
+            self.driver.picture("more-like-this")
+            more.queue.stop()
+        self.viewer.scene.camera.center = (0.0, y, x)
+        count = len(layer.objects)
+        more.everything()
+        self.driver.wait(lambda: not self.place.runner.running, "everything", 600)
+        self.driver.idle(1.0)
+        if len(layer.objects) > count:
+            self.driver.picture("everything")
+            self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
+            self.driver.wait(lambda: len(layer.objects) == count, "the undo", 120)
+        panel.tabs.setCurrentIndex(0)
 
     def _of_dock(self, name: str) -> None:
         """Take a picture of the upper part of the dock."""

@@ -50,7 +50,7 @@ def segment(
     segmenter: Annotated[
         str | None,
         typer.Option(
-            help="Draws the outlines; “none” for none. litemedsam for prototypes if absent."
+            help="Draws the outlines; “none” for none. pathfm-click for prototypes if absent."
         ),
     ] = None,
     class_name: Annotated[

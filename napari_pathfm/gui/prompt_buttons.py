@@ -96,4 +96,6 @@ class PromptButtons(QWidget):
         lines = [f"Points: {refusal}"] if refusal else []
         if candidate is not None:
             lines.insert(0, f"Object in work: score {candidate.score:.2f} ({candidate.model})")
+        elif prompting.encoded_here:
+            lines.append("Encoded here: a click is answered at once")
         self.state.setText("<br>".join(lines))

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ..analysis.again import prompts_of, replace
 from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.crop import CropCache
+from ..analysis.crop import CropCache, crop_side
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import segment
 from ..core.edits import Edit
@@ -75,6 +75,8 @@ class Prompting(QObject):
         self._at_once.answered.connect(self._keep)
         self._again = 0  # the object that is segmented again; 0 for a new one
         self.overwrite = True
+        self._encoded_by: dict[str, Path | None] = {}  # weights by the name of a segmenter
+        self.encoded_here = False  # what is around the pointer
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
@@ -327,12 +329,21 @@ class Prompting(QObject):
         if says_where and not self._runner.busy(SLOT):
             downsample = view_downsample(self._viewer, slide)
             size = self._expected(downsample)
+            side = crop_side(prompts, segmenter.input_px, downsample, size)
+            known = self._cache.find(slide.id, segmenter.name, prompts, side) is not None
+            self._tell_encoded(known)
             self._hover.move(Hovered(slide, segmenter, prompts, downsample, size))
 
     def _on_preview(self, candidate: Candidate) -> None:
         if self.layers is not None and not self._runner.busy(SLOT):
             self.layers.show(candidate, self._color(), preview=True)
+            self._tell_encoded(True)
             self.previewed.emit()
+
+    def _tell_encoded(self, here: bool) -> None:
+        if here is not self.encoded_here:
+            self.encoded_here = here
+            self.changed.emit()
 
     def _on_left(self) -> None:
         self._hover.leave()
@@ -374,6 +385,10 @@ class Prompting(QObject):
         return self.layers
 
     def _on_loaded(self) -> None:
+        name, weights = self.segmenter.name, self.segmenter.weights
+        if self._encoded_by.setdefault(name, weights) != weights:
+            self._cache.clear()  # other weights see something else
+            self._encoded_by[name] = weights
         self.changed.emit()
         if self._then is not None:
             self.with_segmenter(self._then)

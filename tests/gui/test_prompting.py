@@ -209,6 +209,7 @@ def test_the_mask_under_the_pointer_is_shown_before_the_click(
     stage.hover(y, x)
     wait(lambda: layers.scratch.visible)
     assert prompting.candidate is None, "nothing is in work yet"
+    assert prompting.encoded_here
     assert not len(layers.points.data)
     assert layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True) == 1
     faint = layers.scratch.opacity
