@@ -48,6 +48,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.retrieval --json
 	$(BIN)/python -m benchmarks.importing --json
 	$(BIN)/python -m benchmarks.stains --json
+	$(BIN)/python -m benchmarks.prompting --json
+	$(BIN)/python -m benchmarks.more --json
 	.ci/window $(BIN)/python -m benchmarks.stalls --json
 	.ci/window $(BIN)/python -m benchmarks.clicking --json
 	.ci/window $(BIN)/python -m benchmarks.painting --json

@@ -21,8 +21,11 @@ from ..models.base import Segmentation, Segmenter
 from .candidate import Candidate
 from .crop import ENLARGE, Box, Crop, CropCache, Seen, crop_side, make_crop
 
-TINY = 5.0
+TINY = 4.0
 """An object is looked at again if the crop is so many times as large."""
+
+LIKELY = 0.7
+"""An answer may be meant if its score is at least this part of the best one."""
 
 LOOKS = 3
 """At most so many crops are looked at for a click."""
@@ -95,9 +98,10 @@ def segment(
         decode = partial(_decode, segmenter, seen, prompts)
         found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
         looked, candidate = seen.crop, _candidate(seen.crop, found, segmenter, prompts)
-        if look == looks or _fits(candidate, looked, segmenter.input_px):
+        shown = candidate if size is not None else _smallest(candidate)
+        if look == looks or _fits(shown, looked, segmenter.input_px):
             break
-        size, around = candidate.size, candidate.box
+        size, around = shown.size, shown.box
     return candidate
 
 
@@ -136,6 +140,17 @@ def _candidate(
         model=segmenter.name,
         prompts=prompts,
     )
+
+
+def _smallest(candidate: Candidate) -> Candidate:
+    """Choose the smallest answer that may be meant, where nobody knows the size yet.
+
+    From far a click on a nucleus may as well mean its gland; from near both can be told apart.
+    """
+    least = LIKELY * float(candidate.scores.max())
+    likely = [candidate.chosen(n) for n, score in enumerate(candidate.scores) if score >= least]
+    sized = [(each.size, number) for number, each in enumerate(likely) if each.size is not None]
+    return likely[min(sized)[1]] if sized else candidate
 
 
 def _fits(candidate: Candidate, crop: Crop, input_px: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_pathfm.analysis.candidate import Candidate, commit_edit
 from napari_pathfm.analysis.crop import MARGIN, Crop, CropCache, make_crop
@@ -426,3 +427,27 @@ def test_litemedsam_finds_a_gland_on_a_real_slide(material: Path) -> None:
     run(segment(slide, asked, segmenter, 1.0, cache))
     assert len(cache) == 1
     slide.close()
+
+
+class Ambiguous(DarkSegmenter):
+    """From far it takes a nucleus for its gland; the nucleus is its second best answer."""
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        logits: NDArray[np.float32] | None = None,
+    ) -> Segmentation:
+        nucleus = super().decode(embedding, prompts).masks[0, 0]
+        far = nucleus.sum() < 0.05 * nucleus.size
+        gland = ndimage.binary_dilation(nucleus, iterations=60 if far else 1)
+        masks = np.stack([gland, nucleus, nucleus] if far else [nucleus, gland, gland])[None]
+        scores = np.array([[0.9, 0.7, 0.1]], np.float32)
+        return Segmentation(masks, scores, np.zeros((1, 3, 256, 256), np.float32))
+
+
+def test_a_small_object_is_looked_at_before_the_large_one_around_it() -> None:
+    segmenter = Ambiguous()
+    found = run(segment(DiscSlide(), point(900, 1300), segmenter, 8.0))
+    assert segmenter.encoded > 1
+    assert disc_iou(*found.level0_mask()) > 0.95

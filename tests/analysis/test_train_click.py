@@ -47,6 +47,18 @@ def test_what_is_learned_is_written_and_loaded(tmp_path: Path) -> None:
     assert all(0 <= found[name] <= 1 for name in found if name != "objects")
 
 
+@pytest.mark.soak  # compiling takes two minutes
+def test_compiled_it_learns_the_same() -> None:
+    segmenter, network = click.to_train()
+    crops = run(encode_crops([(1.0, [discs()])], segmenter, 4))
+    plain, compiled = (
+        run(train_click(network, crops, ClickTraining(steps=2, batch=2, rounds=1, compiled=how)))
+        for how in (False, True)
+    )
+    for left, right in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(left, right, atol=1e-3, rtol=1e-2)
+
+
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
