@@ -145,6 +145,7 @@ class Pictures(Demo):
             self.driver.picture("everything")
             self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
             self.driver.wait(lambda: len(layer.objects) == count, "the undo", 120)
+        self.place.edit_window.new_object()  # the next stroke is not the example's
         panel.tabs.setCurrentIndex(0)
 
     def _of_dock(self, name: str) -> None:
