@@ -28,7 +28,9 @@ def prompts_of(layer: AnnotationLayer, number: int) -> Prompts:
     """
     row = layer.objects.get(number)
     if row is not None and row.prompts and not row.corrected:
-        return Prompts.from_dict(json.loads(row.prompts))
+        said = Prompts.from_dict(json.loads(row.prompts))
+        if said:  # what was found by example names that only
+            return said
     found = region_of(layer, number)
     step = max(1, -(-max(found.mask.shape) // MASK_PX))
     mask = found.mask[step // 2 :: step, step // 2 :: step]

@@ -33,7 +33,7 @@ class AtOnce(QObject):
         self.on = False
 
     def ask(self, job: Job[Candidate]) -> None:
-        """Have one object answered, after those before it."""
+        """Have one object answered, beside those that are being answered."""
         self._jobs = [each for each in self._jobs if each in self._runner.running]
         done = partial(self._take, self._session.annotations)
         self._jobs.append(self._runner.start(job, "Segmenting", done))

@@ -347,6 +347,7 @@ class Prompting(QObject):
 
     def _on_left(self) -> None:
         self._hover.leave()
+        self._tell_encoded(False)
         if self.layers is not None:
             self.layers.show(self.candidate, self._color())
 
@@ -399,7 +400,7 @@ class Prompting(QObject):
         self._hover.leave()
         self._at_once.cancel()
         self._then = self.candidate = self._size = None
-        self._again = 0
+        self._again, self.encoded_here = 0, False
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()

@@ -13,6 +13,7 @@ from napari_pathfm.analysis.candidate import Candidate, commit_edit
 from napari_pathfm.analysis.crop import make_crop
 from napari_pathfm.analysis.judge_clicks import ArraySlide
 from napari_pathfm.analysis.segment import segment
+from napari_pathfm.core.edits import ObjectRow
 from napari_pathfm.core.inference import InferenceQueue
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.prompts import MaskPrompt, Prompts
@@ -57,6 +58,16 @@ def test_a_painted_object_is_its_own_prompt(layer: AnnotationLayer) -> None:
     inside = prompts.mask.sampled(0, 0, 1.0, SHAPE[1])[: SHAPE[0]]
     wrong = inside != (whole(layer) == 7)
     assert wrong.sum() < 0.03 * 80 * 700
+
+
+def test_what_was_found_by_example_is_its_own_prompt(layer: AnnotationLayer) -> None:
+    ids = np.full((40, 60), 9, np.uint32)
+    row = ObjectRow(9, 1, "predict", "seggpt", '{"example": "gland"}', 0.8)
+    layer.commit(layer.paint_edit(100, 200, ids, None, "found", {9: row}))
+    prompts = prompts_of(layer, 9)
+    assert prompts.mask is not None
+    assert prompts.box is not None
+    np.testing.assert_allclose(prompts.box, [100, 200, 140, 260], atol=1)
 
 
 def test_what_a_hand_has_corrected_counts_as_it_is(layer: AnnotationLayer) -> None:

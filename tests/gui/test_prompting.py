@@ -224,6 +224,7 @@ def test_the_mask_under_the_pointer_is_shown_before_the_click(
     wait(lambda: layers.scratch.opacity == faint)
     stage.press("B")  # no point any more: what is in work is shown again
     wait(lambda: layers.scratch.opacity > faint)
+    assert not prompting.encoded_here
     assert layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True) == 1
 
 
