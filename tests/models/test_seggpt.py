@@ -57,7 +57,7 @@ def test_only_its_weights_are_missing(entries: dict[str, CatalogEntry], tmp_path
 
 
 def test_it_is_no_segmenter_for_prompts() -> None:
-    with pytest.raises(ModelError, match=r"a segmenter by example, no segmenter.*litemedsam"):
+    with pytest.raises(ModelError, match=r"a segmenter by example, no segmenter.*pathfm-click"):
         get_segmenter("seggpt")
     with pytest.raises(ModelError, match="litemedsam"):
         get_example_segmenter("paseg")
