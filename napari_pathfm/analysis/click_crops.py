@@ -23,14 +23,16 @@ from ..models.base import Segmenter
 SIDE = 256
 """Pixels of a truth, and of the answers of SAM's decoder."""
 
-FACTORS = (1.5, 10.0)
-"""Side of a crop in sizes of the object in its middle: from very near to a view of many."""
+RANGES = ((0.45, 1.5, 4.0), (0.4, 1.5, 10.0), (0.15, 0.25, 1.5))
+"""Parts of the crops, and their sides in sizes of the object: as near as one looks for a second
+time; at any scale, up to a view of many; and too near, which a score has to tell."""
 
 SMALLEST = 40
 """Least side of a crop in pixels: more enlarged than that nothing can be seen."""
 
 LEAST_PX, LEAST_PART = 40, 0.5
-"""Objects of a crop that count: so many pixels of its truth, and so much of them inside it."""
+"""Objects of a crop that count: so many pixels of its truth, and so much of them inside it; of the
+one that the crop was cut around any part."""
 
 GLAND = (2, 3)
 """Classes of a synthetic slide that make up a gland: epithelium and lumen."""
@@ -149,11 +151,14 @@ class EncodedCrops:
         ``(N, 256, 256)`` uint16: an id an object, 0 for none.
     ids : list of ndarray
         Those of each crop that count as objects.
+    inside : list of ndarray
+        How much of each of these the crop shows, float32 of 0 to 1.
     """
 
     features: NDArray[np.float16]
     truths: NDArray[np.uint16]
     ids: list[NDArray[np.uint16]]
+    inside: list[NDArray[np.float32]]
 
     def __len__(self) -> int:
         return len(self.truths)
@@ -181,6 +186,7 @@ def encode_crops(
     features: NDArray[np.float16] | None = None
     truths = np.zeros((count, SIDE, SIDE), np.uint16)
     ids: list[NDArray[np.uint16]] = []
+    inside: list[NDArray[np.float32]] = []
     while len(ids) < count:
         source = draw.choice(len(sources), p=weights / weights.sum())
         number = int(draw.integers(len(sources[source][1])))
@@ -188,7 +194,8 @@ def encode_crops(
         if not known:
             continue
         image = sources[source][1][number]
-        rgb, truth, counting = cut(image, known[int(draw.choice(list(known)))], draw)
+        chosen = int(draw.choice(list(known)))
+        rgb, truth, counting, shown = cut(image, chosen, known[chosen], draw)
         if not len(counting):
             continue
         made = segmenter.encode(rgb).features
@@ -196,16 +203,29 @@ def encode_crops(
             features = np.zeros((count, *made.shape), np.float16)
         features[len(ids)], truths[len(ids)] = made, truth
         ids.append(counting)
+        inside.append(shown)
         yield Progress(len(ids), count, "encoding crops", "crops")
     if features is None:
         raise ValueError("There is nothing to learn from: no image has an object.")
-    return EncodedCrops(features, truths, ids)
+    return EncodedCrops(features, truths, ids, inside)
 
 
 def cut(
-    image: LabelledImage, box: tuple[int, int, int, int], draw: np.random.Generator
-) -> tuple[RGB, NDArray[np.uint16], NDArray[np.uint16]]:
-    """Cut one crop around an object, which lies anywhere in it.
+    image: LabelledImage,
+    number: int,
+    box: tuple[int, int, int, int],
+    draw: np.random.Generator,
+) -> tuple[RGB, NDArray[np.uint16], NDArray[np.uint16], NDArray[np.float32]]:
+    """Cut one crop around an object, which lies anywhere in it or reaches over its edges.
+
+    Parameters
+    ----------
+    image : LabelledImage
+    number : int
+        Of the object.
+    box : tuple of int
+        ``(y0, x0, y1, x1)`` of it.
+    draw : Generator
 
     Returns
     -------
@@ -215,14 +235,15 @@ def cut(
         ``(256, 256)`` uint16 ids.
     counting : ndarray
         Ids that count as objects of this crop.
+    inside : ndarray
+        How much of each of these the crop shows, float32 of 0 to 1.
     """
     y0, x0, y1, x1 = box
     size = max(y1 - y0, x1 - x0)
-    # Half of the crops are as near as one looks for a second time, half at any scale.
-    high = 4.0 if draw.random() < 0.5 else FACTORS[1]
-    factor = np.exp(draw.uniform(np.log(FACTORS[0]), np.log(high)))
-    side = round(max(size * factor, SMALLEST))
-    room = max(0.0, (side - size) / 2 * 0.8)
+    parts = [part for part, _, _ in RANGES]
+    _, low, high = RANGES[int(draw.choice(len(RANGES), p=parts))]
+    side = round(max(size * np.exp(draw.uniform(np.log(low), np.log(high))), SMALLEST))
+    room = abs(side - size) / 2 * 0.8
     y = round((y0 + y1 - side) / 2 + draw.uniform(-room, room))
     x = round((x0 + x1 - side) / 2 + draw.uniform(-room, room))
     rgb, labels = _window(image.rgb, y, x, side, 255), _window(image.labels, y, x, side, 0)
@@ -233,11 +254,12 @@ def cut(
     places = ((np.arange(SIDE) + 0.5) * side / SIDE).astype(np.int64)
     truth = labels[np.ix_(places, places)]
     found, inverse, pixels = np.unique(truth, return_inverse=True, return_counts=True)
-    inside = pixels * (side / SIDE) ** 2 >= LEAST_PART * image.areas[found]
-    counting = (found != 0) & (pixels >= LEAST_PX) & inside
+    inside = (pixels * (side / SIDE) ** 2 / image.areas[found]).clip(max=1).astype(np.float32)
+    enough = (inside >= LEAST_PART) | (found == number)
+    counting = (found != 0) & (pixels >= LEAST_PX) & enough
     numbers = np.arange(len(found)) + (0 if found[0] == 0 else 1)
     ids: NDArray[np.uint16] = numbers[inverse].reshape(SIDE, SIDE).astype(np.uint16)
-    return _tinted(rgb, draw), ids, numbers[counting].astype(np.uint16)
+    return _tinted(rgb, draw), ids, numbers[counting].astype(np.uint16), inside[counting]
 
 
 def _window(array: NDArray[Any], y: int, x: int, side: int, fill: int) -> NDArray[Any]:

@@ -108,10 +108,14 @@ def train_click(network: Any, crops: EncodedCrops, training: ClickTraining) -> J
         for group in optimiser.param_groups:
             group["lr"] = training.rate * _rate(step / training.steps)
         chosen = np.sort(draw.integers(len(crops), size=training.batch))
-        truths = np.stack([crops.truths[n] == draw.choice(crops.ids[n]) for n in chosen])
+        meant = [int(draw.integers(len(crops.ids[n]))) for n in chosen]
+        pairs = list(zip(chosen, meant, strict=True))
+        truths = np.stack([crops.truths[n] == crops.ids[n][m] for n, m in pairs])
+        inside = torch.tensor([crops.inside[n][m] for n, m in pairs])
         features = torch.from_numpy(crops.features[chosen].astype(np.float32))
         optimiser.zero_grad(set_to_none=True)
-        found = _rounds(parts["prompt_encoder"], decode, loss, features, truths, training, draw)
+        encode = parts["prompt_encoder"]
+        found = _rounds(encode, decode, loss, features, truths, inside, training, draw)
         torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         optimiser.step()
         keep = min(AVERAGE, (step + 1) / (step + 10))
@@ -142,6 +146,7 @@ def _rounds(
     judge: Callable[..., Any],
     features: torch.Tensor,
     truths: Truths,
+    inside: torch.Tensor,
     training: ClickTraining,
     draw: np.random.Generator,
 ) -> float:
@@ -182,7 +187,7 @@ def _rounds(
                 dense_prompt_embeddings=dense,
                 multimask_output=True,
             )
-        loss, found = judge(masks.float(), scores.float(), wanted)
+        loss, found = judge(masks.float(), scores.float(), wanted, inside)
         loss.backward()
         chosen = scores.detach().argmax(1)
         rows = torch.arange(count)
@@ -192,9 +197,13 @@ def _rounds(
 
 
 def _loss(
-    masks: torch.Tensor, scores: torch.Tensor, wanted: torch.Tensor
+    masks: torch.Tensor, scores: torch.Tensor, wanted: torch.Tensor, inside: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of ``(B, 3, 256, 256)`` answers, and their ``(B, 3)`` IoUs."""
+    """Loss of ``(B, 3, 256, 256)`` answers, and their ``(B, 3)`` IoUs with the whole objects.
+
+    Of an object that the crop does not show whole, `inside` is the part that it does: a score is
+    to tell that one has to look from farther away.
+    """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -207,7 +216,9 @@ def _loss(
     each = 20 * focal + dice
     with torch.no_grad():
         said, there = masks > 0, wanted[:, None]
-        union = (said | there).sum((2, 3)).clamp(min=1)
+        shown = there.sum((2, 3))
+        beyond = shown / inside[:, None] - shown
+        union = ((said | there).sum((2, 3)) + beyond).clamp(min=1)
         ious = (said & there).sum((2, 3)) / union
     return each.amin(1).mean() + ((scores - ious) ** 2).mean(), ious
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 from napari import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest as _QTest
 from qtpy.QtWidgets import QApplication, QWidget
@@ -50,6 +51,7 @@ class Driver:
         self.pictures = pictures
         self.seconds: dict[str, float] = {}
         self.taken: list[Path] = []
+        self._canvas: QWidget | None = None
         pictures.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -84,9 +86,12 @@ class Driver:
     @property
     def canvas(self) -> QWidget:
         """The widget that the layers are drawn on."""
+        if self._canvas is not None and isalive(self._canvas) and self._canvas.isVisible():
+            return self._canvas  # to look for it among all widgets takes some ms
         for widget in QApplication.allWidgets():
             kind = widget.metaObject()
             if kind is not None and kind.className() == CANVAS and widget.isVisible():
+                self._canvas = widget
                 return widget
         raise DriverError("the window has no canvas")
 

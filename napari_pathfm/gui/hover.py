@@ -85,7 +85,7 @@ class Hover(QObject):
         hovered = self._asked = self._wanted
         if hovered is not None:
             job = _preview(hovered, self._cache)
-            self._runner.start(job, "Preview", self._take, slot=PREVIEW, failed=_nothing)
+            self._runner.start(job, "", self._take, slot=PREVIEW, failed=_nothing)
 
     def _take(self, candidate: Candidate | None) -> None:
         if self._wanted is None:
@@ -108,7 +108,7 @@ class Hover(QObject):
             size=hovered.size,
             priority=Priority.HOVER,
         )
-        self._runner.start(job, "Looking ahead", self._seen, slot=AHEAD, failed=_nothing)
+        self._runner.start(job, "", self._seen, slot=AHEAD, failed=_nothing)
 
     def _seen(self, candidate: Candidate) -> None:
         if self._wanted is not None:

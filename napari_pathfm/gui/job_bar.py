@@ -60,6 +60,7 @@ class JobBar(QWidget):
     def __init__(self, runner: Runner, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lines: dict[RunningJob, JobLine] = {}
+        self._young: dict[int, RunningJob] = {}  # by the timer that shows it
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
@@ -68,22 +69,27 @@ class JobBar(QWidget):
         runner.finished.connect(self._on_finished)
 
     def _on_started(self, running: RunningJob) -> None:
-        line = JobLine(running, self)
-        line.hide()
-        self._lines[running] = line
-        self._layout.addWidget(line)
-        self.startTimer(SHOW_AFTER_MS)
+        if running.title:
+            self._young[self.startTimer(SHOW_AFTER_MS)] = running
 
     def timerEvent(self, event: object) -> None:
-        self.killTimer(event.timerId())  # type: ignore[attr-defined]
-        for line in self._lines.values():
-            line.show()
+        timer: int = event.timerId()  # type: ignore[attr-defined]
+        self.killTimer(timer)
+        running = self._young.pop(timer, None)
+        if running is not None:
+            line = self._lines[running] = JobLine(running, self)
+            line.update_progress()
+            self._layout.addWidget(line)
 
     def _on_progressed(self, running: RunningJob) -> None:
         if running in self._lines:
             self._lines[running].update_progress()
 
     def _on_finished(self, running: RunningJob) -> None:
+        # A widget that comes and goes with each click would have the whole dock laid out anew.
+        for timer in [timer for timer, young in self._young.items() if young is running]:
+            self.killTimer(timer)
+            del self._young[timer]
         line = self._lines.pop(running, None)
         if line is not None:
             self._layout.removeWidget(line)

@@ -28,7 +28,7 @@ class RunningJob:
     Attributes
     ----------
     title : str
-        For people.
+        For people; empty if nobody asked for it, so that it is not shown.
     slot : str
         Only the newest job of a slot counts; empty for none.
     progress : Progress
@@ -100,7 +100,8 @@ class Runner(QObject):
         ----------
         job : Job
         title : str
-            For people, and the subject of an error's message.
+            For people, and the subject of an error's message; empty for what nobody asked for,
+            which is not shown.
         done : callable
             Gets the result, on the GUI thread, unless the job was cancelled or superseded, or it is
             a method of a widget that is gone.
@@ -113,7 +114,7 @@ class Runner(QObject):
             self.cancel(slot)
         running = RunningJob(title, slot, done, failed or (lambda error: notify.fail(title, error)))
         running.thread = threading.Thread(
-            target=self._drive, args=(running, job), name=f"job-{title}", daemon=True
+            target=self._drive, args=(running, job), name=f"job-{title or slot}", daemon=True
         )
         self.running.append(running)
         self.started.emit(running)

@@ -25,6 +25,8 @@ def fold_batch_norms(network: torch.nn.Module, example: torch.Tensor) -> None:
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+    if not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()):
+        return
     names = {id(module): name for name, module in network.named_modules()}
     for conv, norm in _pairs(network, example):
         conv.weight, conv.bias = (

@@ -22,6 +22,7 @@ from .base import ImageEmbedding, Segmentation
 from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device, to_device
+from .folding import fold_batch_norms
 from .weights import find_weights
 
 if TYPE_CHECKING:
@@ -178,11 +179,15 @@ class SamSegmenter:
         answers: frozenset[str] = frozenset({"points", "box", "mask"}),
         multimask: bool = True,
     ) -> None:
+        import torch
+
         self.name, self.device = name, device
         self.input_px, self.answers = input_px, answers
         self._normalise, self._multimask = normalise, multimask
         network.requires_grad_(False).eval()
         parts: Any = network.to(device)
+        square = torch.zeros(1, 3, input_px, input_px, device=device)
+        fold_batch_norms(parts.image_encoder, square)
         self._precision = HALF if precisions.half_wins(device) else precisions.FLOAT32
         self._image_encoder: Any = self._converted(parts.image_encoder)
         self._prompt_encoder: Any = parts.prompt_encoder

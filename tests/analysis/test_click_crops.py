@@ -39,8 +39,8 @@ def discs(seed: int = 0) -> LabelledImage:
 @given(seed=st.integers(0, 1000))
 def test_the_truth_lies_on_the_picture(seed: int) -> None:
     image, draw = discs(seed % 5), np.random.default_rng(seed)
-    box = image.boxes()[int(draw.choice(list(image.boxes())))]
-    rgb, truth, counting = cut(image, box, draw)
+    number = int(draw.choice(list(image.boxes())))
+    rgb, truth, counting, inside_of = cut(image, number, image.boxes()[number], draw)
     assert rgb.shape[0] == rgb.shape[1]
     assert truth.shape == (SIDE, SIDE)
     places = ((np.arange(SIDE) + 0.5) * len(rgb) / SIDE).astype(int)
@@ -53,6 +53,22 @@ def test_the_truth_lies_on_the_picture(seed: int) -> None:
     for number in counting:
         assert number
         assert (truth == number).any()
+    assert len(inside_of) == len(counting)
+    assert ((inside_of > 0) & (inside_of <= 1)).all()
+
+
+def test_how_much_of_an_object_a_crop_shows() -> None:
+    labels = np.zeros((200, 200), np.int32)
+    labels[50:150, 50:150] = 1
+    image = LabelledImage(np.full((200, 200, 3), 200, np.uint8), labels)
+    shown = set()
+    for seed in range(40):
+        rgb, truth, counting, inside = cut(image, 1, image.boxes()[1], np.random.default_rng(seed))
+        if len(counting):
+            pixels = (truth > 0).sum() * (len(rgb) / SIDE) ** 2
+            assert inside[0] == pytest.approx(pixels / 10_000, abs=0.05)
+            shown.add(bool(inside[0] < 0.9))
+    assert shown == {True, False}  # some are too near to see it whole
 
 
 def test_objects_that_are_cut_off_do_not_count() -> None:
@@ -60,14 +76,14 @@ def test_objects_that_are_cut_off_do_not_count() -> None:
     for seed in range(30):
         draw = np.random.default_rng(seed)
         number = int(draw.choice(list(image.boxes())))
-        _, truth, counting = cut(image, image.boxes()[number], draw)
+        _, truth, counting, _ = cut(image, number, image.boxes()[number], draw)
         assert len(counting) <= len(np.unique(truth[truth > 0]))
         assert len(counting) >= 1  # at least the one in the middle
 
 
 def test_crops_are_encoded_in_a_job() -> None:
     crops = run(encode_crops([(1.0, [discs()])], _Small(), 6, seed=1))
-    assert len(crops) == len(crops.ids) == 6
+    assert len(crops) == len(crops.ids) == len(crops.inside) == 6
     assert crops.features.shape == (6, 1, 2, 2)
     assert crops.features.dtype == np.float16
     assert crops.truths.dtype == np.uint16

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from napari_pathfm.analysis.click_crops import encode_crops
 from napari_pathfm.analysis.judge_clicks import judge
-from napari_pathfm.analysis.train_click import ClickTraining, save_parts, train_click
+from napari_pathfm.analysis.train_click import ClickTraining, _loss, save_parts, train_click
 from napari_pathfm.cli.main import app
 from napari_pathfm.core.jobs import run
 from napari_pathfm.models import click
@@ -45,6 +45,15 @@ def test_what_is_learned_is_written_and_loaded(tmp_path: Path) -> None:
     assert set(found) == {"click_1", "click_3", "click_5", "box", "objects"}
     assert found["objects"] == 1
     assert all(0 <= found[name] <= 1 for name in found if name != "objects")
+
+
+def test_a_score_is_that_of_the_whole_object() -> None:
+    wanted = torch.zeros(1, 256, 256, dtype=torch.bool)
+    wanted[:, :, :100] = True
+    masks = torch.where(wanted[:, None], 9.0, -9.0).repeat(1, 3, 1, 1)
+    for inside in (1.0, 0.5, 0.1):  # of the object, the crop shows so much
+        _, ious = _loss(masks, torch.zeros(1, 3), wanted, torch.tensor([inside]))
+        torch.testing.assert_close(ious, torch.full((1, 3), inside))
 
 
 @pytest.mark.soak  # compiling takes two minutes

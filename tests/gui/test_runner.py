@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_pathfm.core.jobs import Progress
+from napari_pathfm.core.jobs import Progress, one_step
 from napari_pathfm.gui.job_bar import JobBar
 from napari_pathfm.gui.runner import Runner
 
@@ -99,6 +99,8 @@ def test_job_bar_shows_progress_and_cancels(runner: Runner, qtbot: Any, wait: Wa
     bar.show()
     closed = threading.Event()
     running = runner.start(forever(closed), "Waiting", print)
+    assert not bar._lines  # what is over at once never shows
+    wait(lambda: len(bar._lines) == 1)
     (line,) = bar._lines.values()
     wait(line.isVisible)
     wait(lambda: line.bar.maximum() == 2 and line.bar.value() == 1)
@@ -106,6 +108,21 @@ def test_job_bar_shows_progress_and_cancels(runner: Runner, qtbot: Any, wait: Wa
     line.button.click()
     assert running.cancelled
     wait(lambda: not bar._lines)
+
+
+def test_job_bar_is_silent_about_what_nobody_asked_for_and_what_is_short(
+    runner: Runner, qtbot: Any, wait: Wait
+) -> None:
+    bar = JobBar(runner)
+    qtbot.addWidget(bar)
+    bar.show()
+    runner.start(forever(threading.Event()), "", print)
+    runner.start(one_step("short", lambda: None), "Short", print)
+    shown = runner.start(forever(threading.Event()), "Waiting", print)
+    wait(lambda: len(bar._lines) > 0)
+    assert list(bar._lines) == [shown]
+    assert not bar._young
+    runner.shutdown()
 
 
 def test_a_widget_that_is_gone_is_told_nothing(runner: Runner, qtbot: Any, wait: Wait) -> None:
