@@ -60,6 +60,7 @@ def load(
         input_px=256,
         normalise=litemedsam.stretch,
         device=device or default_device(),
+        origin=(NAME, weights),
     )
 
 

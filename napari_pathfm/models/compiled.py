@@ -52,13 +52,17 @@ KINDS = {"cpu": ".so", "cuda": ".pt2"}
 JOB = "job.json"
 """What the process that compiles is told, in the folder where it works."""
 
+ENCODER, SEGMENTER = "encoder", "segmenter"
+"""Models whose networks are compiled: of the first its features, of the second its decoder."""
+
 Origin = tuple[str, Path | None]
-"""Name of an encoder and the weights that were asked for."""
+"""Name of a model and the weights that were asked for."""
 
-Features = Callable[["torch.Tensor"], "torch.Tensor"]
-"""From ``(B, 3, px, px)`` uint8 pixels, channels-last, to a network's features."""
+Compiled = Callable[..., Any]
+"""Takes tensors, and gives a tensor or a tuple of them. What comes of an encoder takes
+``(B, 3, px, px)`` uint8 pixels, channels-last, and gives its features."""
 
-VERSION = 5
+VERSION = 6
 """Goes up when networks must be compiled anew."""
 
 OFF = "PATHFM_COMPILE"
@@ -105,7 +109,7 @@ class CompiledNetwork:
     OSError
         It is no library.
     AttributeError, RuntimeError
-        It is another one, or gives more than one answer.
+        It is another one.
     """
 
     def __init__(self, file: Path) -> None:
@@ -114,24 +118,25 @@ class CompiledNetwork:
         self._do("CreateWithDevice", ctypes.byref(self._network), ctypes.c_size_t(1), b"cpu", None)
         answers = ctypes.c_size_t()
         self._do("GetNumOutputs", self._network, ctypes.byref(answers))
-        if answers.value != 1:
-            raise RuntimeError(f"it has {answers.value} answers")
+        self._answers = answers.value
         finalize(self, self._library.AOTInductorModelContainerDelete, self._network)
 
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the features of ``(B, 3, px, px)`` uint8 pixels, channels-last."""
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Return the network's answer to tensors in the memory order that it was compiled for."""
         import torch
 
         aoti: Any = torch._C._aoti
-        capsule = aoti.unsafe_alloc_void_ptr_from_tensor(pixels)
-        given = (ctypes.c_void_p * 1)(_pointer_of(capsule, None))  # which is stolen
-        made = (ctypes.c_void_p * 1)()
-        one = ctypes.c_size_t(1)
-        self._do("Run", self._network, given, one, made, one, None, None)
-        answer: torch.Tensor = aoti.alloc_tensor_by_stealing_from_void_ptr(
-            _capsule_of(made[0], None, None)
+        given = (ctypes.c_void_p * len(inputs))()
+        for number, each in enumerate(inputs):  # they are stolen
+            given[number] = _pointer_of(aoti.unsafe_alloc_void_ptr_from_tensor(each), None)
+        made = (ctypes.c_void_p * self._answers)()
+        counts = ctypes.c_size_t(len(inputs)), ctypes.c_size_t(self._answers)
+        self._do("Run", self._network, given, counts[0], made, counts[1], None, None)
+        answers = tuple(
+            aoti.alloc_tensor_by_stealing_from_void_ptr(_capsule_of(each, None, None))
+            for each in made
         )
-        return answer
+        return answers[0] if self._answers == 1 else answers
 
     def _do(self, name: str, *arguments: Any) -> None:
         if getattr(self._library, f"AOTInductorModelContainer{name}")(*arguments):
@@ -145,7 +150,7 @@ _capsule_of.restype = ctypes.py_object
 _capsule_of.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 
-def load(file: Path, device: str = "cpu") -> Features | None:
+def load(file: Path, device: str = "cpu") -> Compiled | None:
     """Load a compiled network: ``None`` if there is none; a damaged file is removed."""
     if not file.is_file():
         return None
@@ -160,7 +165,7 @@ def load(file: Path, device: str = "cpu") -> Features | None:
     return made
 
 
-def open_compiled(file: Path, device: str) -> Features:
+def open_compiled(file: Path, device: str) -> Compiled:
     """Open a file of :data:`KINDS`.
 
     On a card torch's own loader does: what it keeps Python's lock for is only to begin the work.
@@ -175,13 +180,13 @@ def open_compiled(file: Path, device: str) -> Features:
     import torch
 
     number = device.partition(":")[2]
-    found: Features = torch._inductor.aoti_load_package(
+    found: Compiled = torch._inductor.aoti_load_package(
         str(file), device_index=int(number) if number else -1
     )
     return found
 
 
-def attach(network: torch.nn.Module, features: Features) -> torch.nn.Module:
+def attach(network: torch.nn.Module, features: Compiled) -> torch.nn.Module:
     """Return a network that shares all with another, and has ``from_pixels`` besides."""
     made = copy.copy(network)
     made.from_pixels = features  # type: ignore[assignment]
@@ -198,10 +203,17 @@ class Compiler:
     name : str
         See :func:`file_of`.
     device : str
+    kind : str
+        Of the model that it belongs to: :data:`ENCODER` or :data:`SEGMENTER`.
+    worth : float
+        Seconds of work after which it is compiled; :data:`WORTH_SECONDS` if absent.
     """
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(
+        self, name: str, device: str, kind: str = ENCODER, worth: float | None = None
+    ) -> None:
         self.name, self.device = name, device
+        self._kind, self._worth = kind, worth
         self._worked = 0.0
         self._file: Path | None = None
         self._tried: set[Path] = set()
@@ -231,7 +243,7 @@ class Compiler:
         file = self._file
         return file is not None and file not in self._tried and not self.busy and file.is_file()
 
-    def find(self, precision: Precision) -> Features | None:
+    def find(self, precision: Precision) -> Compiled | None:
         """Return the compiled network if there is one, to be tried."""
         if precision.compiled or not self.possible:
             return None
@@ -248,7 +260,7 @@ class Compiler:
     ) -> None:
         """Take notice of work that was done; begins when there was enough of it."""
         self._worked += seconds
-        if self._worked > WORTH_SECONDS:
+        if self._worked > (WORTH_SECONDS if self._worth is None else self._worth):
             self.start(origin, network, precision)
 
     def start(self, origin: Origin | None, network: torch.nn.Module, precision: Precision) -> None:
@@ -283,9 +295,10 @@ class Compiler:
         failed, work = file.with_suffix(".failed"), file.with_suffix(".work")
         if failed.exists() or file.exists() or not _taken(work):
             return
-        encoder, weights = origin
+        model, weights = origin
         job = {
-            "encoder": encoder,
+            "kind": self._kind,
+            "model": model,
             "weights": None if weights is None else str(Path(weights).absolute()),
             "device": self.device,
             "precision": asdict(precision),
@@ -349,7 +362,7 @@ def _chip(device: str) -> str:
     facts = [platform.machine(), platform.processor()]
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "flags", "Features")):
+            if line.startswith(("model name", "flags", "Compiled")):
                 facts.append(line)
             elif not line:
                 break  # the first core stands for all

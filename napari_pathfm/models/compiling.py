@@ -12,13 +12,15 @@ import os
 import shutil
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .catalog import get_encoder
-from .compiled import JOB, KINDS, open_compiled, tidy
+from .catalog import get_encoder, get_segmenter
+from .compiled import ENCODER, JOB, KINDS, open_compiled, tidy
+from .mask_decoder import MaskDecoder, compilable
 from .precision import Precision, autocast
 
 BATCH, MAX_BATCH = 4, 4096
@@ -75,24 +77,69 @@ def compile_network(
     """
     device = normalisation[0].device
     features = _FromPixels(network, precision, normalisation).eval()
-    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    batch = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    _compile(features, (_pixels(BATCH, px, device),), (batch,), device, file)
+    examples = [(_pixels(count, px, device),) for count in (1, BATCH, 2 * BATCH)]
+    _compare(features, examples, device, file)
+
+
+def compile_decoder(
+    decoder: MaskDecoder, examples: Sequence[tuple[torch.Tensor, ...]], file: Path
+) -> None:
+    """Compile a mask decoder for one prompt of any number of points.
+
+    Parameters
+    ----------
+    decoder : MaskDecoder
+    examples : sequence of tuple of torch.Tensor
+        What it takes, of prompts with several numbers of points.
+    file : Path
+        To be made, as by :func:`compile_network`.
+
+    Raises
+    ------
+    Exception
+        It cannot be exported or compiled, or does not answer as the decoder does.
+    """
+    device = examples[0][0].device
+    _compile(decoder, examples[-1], compilable(), device, file)
+    _compare(decoder, examples, device, file)
+
+
+def _compile(
+    network: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    shapes: tuple[Any, ...],
+    device: torch.device,
+    file: Path,
+) -> None:
+    package = file.with_suffix(".pt2")
+    # Weights are packed once; as many threads as whoever runs it has.
+    configs = {} if device.type != "cpu" else {"freezing": True, "cpp.dynamic_threads": True}
     with torch.no_grad():
-        example = (_pixels(BATCH, px, device),)
-        exported = torch.export.export(features, example, dynamic_shapes=({0: batch},))
-        package = file.with_suffix(".pt2")
-        on_card = device.type != "cpu"
-        # Weights are packed once; as many threads as whoever runs it has.
-        configs = {} if on_card else {"freezing": True, "cpp.dynamic_threads": True}
+        exported = torch.export.export(network, example, dynamic_shapes=shapes)
         torch._inductor.aoti_compile_and_package(
             exported, package_path=str(package), inductor_configs=configs
         )
-        if file.suffix == KINDS["cpu"]:
-            _unpack(package, file)
-        made = open_compiled(file, str(device))
-        for count in (1, BATCH, 2 * BATCH):
-            pixels = _pixels(count, px, device)
-            theirs, ours = made(pixels).float().flatten(1), features(pixels).float().flatten(1)
-            least = torch.nn.functional.cosine_similarity(theirs, ours).min().item()
+    if file.suffix == KINDS["cpu"]:
+        _unpack(package, file)
+
+
+def _compare(
+    network: torch.nn.Module,
+    examples: Sequence[tuple[torch.Tensor, ...]],
+    device: torch.device,
+    file: Path,
+) -> None:
+    """Raise ``ValueError`` where the file does not answer as the network itself."""
+    made = open_compiled(file, str(device))
+    for example in examples:
+        with torch.no_grad():
+            theirs, ours = made(*example), network(*example)
+        pairs = zip(theirs, ours, strict=True) if isinstance(ours, tuple) else [(theirs, ours)]
+        for left, right in pairs:
+            flat = left.float().flatten(1), right.float().flatten(1)
+            least = torch.nn.functional.cosine_similarity(*flat).min().item()
             if not least >= SAME:
                 raise ValueError(f"compiled it answers otherwise: cosine {least:.4f}")
 
@@ -118,12 +165,17 @@ def main(work: Path) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "inductor")
     job = json.loads((work / JOB).read_text())
     file, precision = Path(job["file"]), Precision(**job["precision"])
+    made = (work / "made").with_suffix(file.suffix)
     try:
         weights = None if job["weights"] is None else Path(job["weights"])
-        encoder: Any = get_encoder(job["encoder"], weights, job["device"])
-        network, normalisation = encoder.to_compile(precision)
-        made = (work / "made").with_suffix(file.suffix)
-        compile_network(network, precision, normalisation, encoder.spec.input_px, made)
+        if job["kind"] == ENCODER:
+            encoder: Any = get_encoder(job["model"], weights, job["device"])
+            network, normalisation = encoder.to_compile(precision)
+            compile_network(network, precision, normalisation, encoder.spec.input_px, made)
+        else:
+            segmenter: Any = get_segmenter(job["model"], weights, job["device"])
+            decoder, examples = segmenter.to_compile()
+            compile_decoder(decoder, examples, made)
         os.replace(made, file)
         tidy(file.parent)
     except Exception as error:

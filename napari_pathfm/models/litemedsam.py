@@ -55,6 +55,7 @@ def load(
         device=device or default_device(),
         answers=frozenset({"box"}),
         multimask=False,
+        origin=(NAME, weights),
     )
 
 

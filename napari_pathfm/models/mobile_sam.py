@@ -52,7 +52,8 @@ def load(
     state = {k: v for k, v in read_state(path).items() if not k.startswith(TRAINING_ONLY)}
     network = build()
     load_into(network, state, path, NAME)
-    return SamSegmenter(NAME, network, INPUT_PX, normalise, device or default_device())
+    where = device or default_device()
+    return SamSegmenter(NAME, network, INPUT_PX, normalise, where, origin=(NAME, weights))
 
 
 def build() -> torch.nn.Module:

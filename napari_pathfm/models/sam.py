@@ -7,6 +7,8 @@ and to our ``(y, x)`` here and nowhere else.
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,6 +23,7 @@ from . import precision as precisions
 from .base import ImageEmbedding, Segmentation
 from .catalog import entries
 from .checkpoint import load_into, read_state
+from .compiled import SEGMENTER, Compiled, Compiler, Origin
 from .device import default_device, to_device
 from .folding import fold_batch_norms
 from .weights import find_weights
@@ -28,8 +31,13 @@ from .weights import find_weights
 if TYPE_CHECKING:
     import torch
 
+    from .mask_decoder import MaskDecoder
+
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CANDIDATES = 3
+
+WORTH_SECONDS = 2.0
+"""Work of a decoder after which it is compiled: somebody is clicking, and goes on to."""
 
 ARCHITECTURES = {
     "sam-vit-b": "vit_b",
@@ -141,7 +149,8 @@ def load(
     with torch.device("meta"):
         network = sam_model_registry[ARCHITECTURES[name]]()
     load_into(network, state, path, name)
-    return SamSegmenter(name, network, 1024, normalise, device or default_device())
+    where = device or default_device()
+    return SamSegmenter(name, network, 1024, normalise, where, origin=(name, weights))
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
@@ -167,6 +176,9 @@ class SamSegmenter:
         Prompts that it understands.
     multimask : bool
         Whether it has three answers or one.
+    origin : tuple or None
+        With which name and weights another process gets the same segmenter; only then its decoder
+        is compiled.
     """
 
     def __init__(
@@ -178,12 +190,15 @@ class SamSegmenter:
         device: str,
         answers: frozenset[str] = frozenset({"points", "box", "mask"}),
         multimask: bool = True,
+        origin: Origin | None = None,
     ) -> None:
         import torch
 
+        from .mask_decoder import MaskDecoder
+
         self.name, self.device = name, device
         self.input_px, self.answers = input_px, answers
-        self._normalise, self._multimask = normalise, multimask
+        self._normalise, self._origin, self._network = normalise, origin, network
         network.requires_grad_(False).eval()
         parts: Any = network.to(device)
         square = torch.zeros(1, 3, input_px, input_px, device=device)
@@ -191,8 +206,11 @@ class SamSegmenter:
         self._precision = HALF if precisions.half_wins(device) else precisions.FLOAT32
         self._image_encoder: Any = self._converted(parts.image_encoder)
         self._prompt_encoder: Any = parts.prompt_encoder
-        self._mask_decoder: Any = self._converted(parts.mask_decoder)
+        decoder = self._converted(parts.mask_decoder)
+        self._mask_decoder = MaskDecoder(decoder, self._precision, multimask).eval()
         self._places: Any = None  # encoded positions of the features, the same for all images
+        self._compiler = Compiler(_name(name, decoder), device, SEGMENTER, WORTH_SECONDS)
+        self._compiled = self._find_compiled()
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
@@ -266,8 +284,9 @@ class SamSegmenter:
 
         height, width = self._inner(shape)
         square = (self.input_px, self.input_px)
-        whole = interpolate(low, square, mode="bilinear", align_corners=False)
-        inner = whole[..., :height, :width]
+        if low.shape[-2:] != square:
+            low = interpolate(low, square, mode="bilinear", align_corners=False)
+        inner = low[..., :height, :width]
         return interpolate(inner, shape, mode="bilinear", align_corners=False)
 
     def _converted(self, part: torch.nn.Module) -> torch.nn.Module:
@@ -298,17 +317,10 @@ class SamSegmenter:
         with torch.inference_mode():
             earlier = None if logits is None else to_device(logits[:, None], self.device)
             if self._places is None:
-                self._places = self._prompt_encoder.get_dense_pe()
+                self._places = self._prompt_encoder.get_dense_pe().contiguous()
             sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=earlier)
-            with self._autocast():
-                low, scores = self._mask_decoder(
-                    image_embeddings=to_device(embedding.features, self.device)[None],
-                    image_pe=self._places,
-                    sparse_prompt_embeddings=sparse,
-                    dense_prompt_embeddings=dense,
-                    multimask_output=self._multimask,
-                )
-            low, scores = low.float(), scores.float()
+            features = to_device(embedding.features, self.device)[None]
+            low, scores = self._answer(features, self._places, sparse, dense)
             order = scores.argsort(dim=1, descending=True, stable=True)
             scores = scores.gather(1, order).clamp(0, 1)
             low = low.gather(1, order[..., None, None].expand_as(low))
@@ -316,6 +328,58 @@ class SamSegmenter:
         repeats = CANDIDATES // low.shape[1]
         answer = (np.repeat(t.cpu().numpy(), repeats, axis=1) for t in (masks, scores, low))
         return tuple(answer)  # type: ignore[return-value]
+
+    def _answer(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the mask decoder, see :class:`~.mask_decoder.MaskDecoder`."""
+        alone = len(inputs[2]) == 1
+        if self._compiler.ready:
+            self._compiled = self._find_compiled()
+        if alone and self._compiled is not None:
+            try:
+                low, scores = self._compiled(*(each.contiguous() for each in inputs))
+            except RuntimeError:  # the decoder itself answers all the same
+                self._compiled = None
+            else:
+                return low, scores
+        start = time.perf_counter()
+        found: tuple[torch.Tensor, torch.Tensor] = self._mask_decoder(*inputs)
+        if alone:
+            seconds = time.perf_counter() - start
+            self._compiler.worked(seconds, self._origin, self._network, self._precision)
+        return found
+
+    def _find_compiled(self) -> Compiled | None:
+        # On a card an answer takes a few ms anyway.
+        on_card = self.device.partition(":")[0] != "cpu"
+        return None if self._origin is None or on_card else self._compiler.find(self._precision)
+
+    @property
+    def compiling(self) -> bool:
+        """Whether its decoder is being compiled meanwhile."""
+        return self._compiler.busy
+
+    def compile(self) -> None:
+        """Have the decoder compiled now, which takes half a minute.
+
+        Does nothing where that was done, or is not possible.
+        """
+        self._compiler.start(self._origin, self._network, self._precision)
+        self._compiler.wait()
+
+    def to_compile(self) -> tuple[MaskDecoder, list[tuple[torch.Tensor, ...]]]:
+        """Return its decoder, and what that takes for prompts of several numbers of points."""
+        import torch
+
+        rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        features = to_device(self.encode(rgb).features, self.device)[None]
+        places = self._prompt_encoder.get_dense_pe().contiguous()
+        examples: list[tuple[torch.Tensor, ...]] = []
+        for count in (1, 2, 5):
+            spots = torch.rand(1, count, 2, device=self.device) * self.input_px
+            signs = torch.arange(count, device=self.device)[None] % 2
+            sparse, dense = self._prompt_encoder(points=(spots, signs), boxes=None, masks=None)
+            examples.append((features, places, sparse.contiguous(), dense.contiguous()))
+        return self._mask_decoder, examples
 
     def _check(
         self,
@@ -348,6 +412,15 @@ class SamSegmenter:
         if "points" in self.answers:
             return "click on it or draw a box."
         return "draw a box, or choose sam-vit-b, which answers points too."
+
+
+def _name(name: str, decoder: torch.nn.Module) -> str:
+    """What tells decoders apart."""
+    digest = hashlib.blake2b(digest_size=12)
+    for key, value in decoder.state_dict().items():
+        digest.update(f"{key} {tuple(value.shape)}".encode())
+        digest.update(value.float().cpu().numpy().tobytes())
+    return f"{name} decoder {digest.hexdigest()}"
 
 
 def _alike(prompts: Sequence[Prompts]) -> list[list[int]]:

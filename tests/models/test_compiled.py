@@ -15,11 +15,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.models import compiled
-from napari_pathfm.models.catalog import get_encoder
+from napari_pathfm.models.catalog import get_encoder, get_segmenter
 from napari_pathfm.models.compiled import KINDS, Compiler, file_of, load, tidy
 from napari_pathfm.models.encoder import NetworkEncoder
 from napari_pathfm.models.precision import FLOAT32, Precision, cosine
+from napari_pathfm.models.sam import SamSegmenter
 
 PX = 224
 LAYER = torch.nn.Linear(2, 2)
@@ -54,7 +56,8 @@ import sys
 from pathlib import Path
 import torch
 from napari_pathfm.models.compiled import KINDS, open_compiled
-from napari_pathfm.models.compiling import compile_network
+from napari_pathfm.models.compiling import compile_decoder, compile_network
+from napari_pathfm.models.mask_decoder import MaskDecoder
 from napari_pathfm.models.precision import FLOAT32
 
 class Small(torch.nn.Module):
@@ -78,6 +81,32 @@ for suffix in KINDS.values():  # torch's own package lies beside it
             expected = network.forward_features(pixels / 255 - 0.5)
         torch.testing.assert_close(features(pixels), expected, rtol=1e-4, atol=1e-5)
         print(suffix, count)
+
+
+class Part(torch.nn.Module):  # with the arguments of a mask decoder
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 3)
+
+    def forward(self, image_embeddings, image_pe, sparse_prompt_embeddings,
+                dense_prompt_embeddings, multimask_output):
+        scores = self.layer(sparse_prompt_embeddings).mean(1)
+        seen = image_embeddings + image_pe + dense_prompt_embeddings
+        return seen * scores.sum(1)[:, None, None, None], scores
+
+
+decoder = MaskDecoder(Part(), FLOAT32, True).eval()
+image = [torch.rand(1, 4, 8, 8) for _ in range(3)]
+examples = [(*image[:2], torch.rand(1, count, 4), image[2]) for count in (2, 3, 6)]
+file = made.with_name("decoder.so")
+compile_decoder(decoder, examples, file)
+answer = open_compiled(file, "cpu")
+for count in (2, 9):
+    example = (*image[:2], torch.rand(1, count, 4), image[2])
+    with torch.no_grad():
+        low, scores = decoder(*example)
+    torch.testing.assert_close(answer(*example), (low, scores), rtol=1e-4, atol=1e-5)
+    print(file.name, count)
 """
 
 
@@ -86,7 +115,8 @@ def test_files_of_both_kinds_answer_as_the_network_does(own_folder: Path) -> Non
     # In a process of its own, as always: the compiler does not bear everybody's setuptools.
     command = [sys.executable, "-c", SMALL, str(own_folder / "made.so")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    assert done.stdout.split() == [".so", "1", ".so", "5", ".pt2", "1", ".pt2", "5"]
+    features = [".so", "1", ".so", "5", ".pt2", "1", ".pt2", "5"]
+    assert done.stdout.split() == [*features, "decoder.so", "2", "decoder.so", "9"]
 
 
 def test_a_loader_that_does_not_bear_somebody_is_no_fault_of_the_file(
@@ -134,6 +164,46 @@ def test_compiled_later_on_it_is_tried_and_found_again(
     assert last.precision in {trial.precision for trial in again.trials}  # type: ignore[attr-defined]
     gc.collect()
     assert [file.suffix for file in compiled.folder().iterdir()] == [".so"]
+
+
+@pytest.mark.soak
+def test_a_decoder_that_is_compiled_gives_the_same_masks() -> None:
+    segmenter = get_segmenter("pathfm-click", device="cpu")
+    assert isinstance(segmenter, SamSegmenter)
+    rows, cols = np.ogrid[:256, :256]
+    dark = (rows - 120) ** 2 + (cols - 130) ** 2 < 60**2
+    rgb = np.where(dark[..., None], 90, 220).astype(np.uint8).repeat(3, 2)
+    embedding = segmenter.encode(rgb)
+    middle, corner = np.array([[120.0, 130.0]]), np.array([[120.0, 130.0], [10.0, 10.0]])
+    asked = [
+        Prompts(middle, np.array([True])),
+        Prompts(corner, np.array([True, False])),
+        Prompts(box=np.array([60.0, 70.0, 180.0, 190.0])),
+    ]
+    plain = [segmenter.decode(embedding, [prompts]) for prompts in asked]
+    segmenter.compile()  # waits
+    again = get_segmenter("pathfm-click", device="cpu")
+    for each in (segmenter, again):
+        assert isinstance(each, SamSegmenter)
+        for prompts, before in zip(asked, plain, strict=True):
+            after = each.decode(embedding, [prompts])
+            assert each._compiled is not None
+            np.testing.assert_allclose(after.scores, before.scores, atol=0.02)
+            best, known = after.masks[0, 0], before.masks[0, 0]
+            assert (best & known).sum() / (best | known).sum() > 0.98
+        both = each.decode(embedding, asked[:1] * 2)  # several objects: the decoder itself
+        assert both.masks.shape == (2, 3, 256, 256)
+
+
+def test_a_compiled_decoder_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*inputs: torch.Tensor) -> None:
+        raise RuntimeError("made for another processor")
+
+    monkeypatch.setattr(Compiler, "find", lambda self, precision: broken)
+    segmenter = get_segmenter("pathfm-click", device="cpu")
+    embedding = segmenter.encode(np.full((64, 64, 3), 200, np.uint8))
+    found = segmenter.decode(embedding, [Prompts(np.array([[32.0, 32.0]]), np.array([True]))])
+    assert found.masks.shape == (1, 3, 64, 64)
 
 
 def test_what_cannot_be_compiled_is_not_tried_again(own_folder: Path) -> None:
