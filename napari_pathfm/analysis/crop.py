@@ -30,6 +30,8 @@ SMOOTH_PX = 512
 ENLARGE = 6
 """Level-0 pixels are enlarged at most so many times for the network; more shows nothing new."""
 
+LIKELY_PX = 8.0, 500.0
+"""Between these sizes on the screen an object is likely to be like the last one."""
 
 Box = tuple[float, float, float, float]
 """``(y0, x0, y1, x1)``, level-0 pixels."""
@@ -73,6 +75,16 @@ class Crop:
         """Pixels of the crop, ``(K, 2)`` int64 ``(y, x)``, that hold level-0 points in it."""
         at = np.floor((points - (self.y, self.x)) / self.downsample).astype(np.int64)
         return at.clip(0, len(self.rgb) - 1)
+
+
+def likely_size(last: float | None, view_downsample: float) -> float | None:
+    """About how large the next object is, level-0 pixels: as the last one, if there is one.
+
+    That says nothing where the view has been zoomed so that it would hardly be seen, or fill all
+    of it.
+    """
+    low, high = (pixels * view_downsample for pixels in LIKELY_PX)
+    return last if last is not None and low < last < high else None
 
 
 def crop_side(

@@ -1,26 +1,28 @@
 """How well a segmenter does with simulated clicks and boxes, on images whose objects are known.
 
-Prompts go through the same job as those of the window. What the job is told of the scale is the
-zoom of a view, never the truth.
+Prompts go through the same job as those of the window, one object of an image after the other.
+What the job is told of the scale is what the window tells it: the zoom of the view and, from the
+second object of an image on, how large the answer for the one before was; never the truth.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.inference import InferenceQueue
-from ..core.jobs import Job, Progress
+from ..core.jobs import Job, Progress, run
 from ..core.prompts import Prompts
 from ..core.slide import RGB, Level
 from ..models.base import Segmenter
 from .candidate import Candidate
 from .click_crops import LabelledImage
-from .crop import CropCache
+from .crop import CropCache, likely_size
 from .segment import segment
 from .simulated_clicks import box_around, first_click, next_click
 
@@ -78,7 +80,8 @@ def judge(
     """Measure the mean IoU over objects after 1, 3 and 5 clicks, and with a box.
 
     The first click is on the innermost point of an object, each further one on the innermost point
-    of the largest part that is wrong.
+    of the largest part that is wrong. After the last one the object counts as done, and the next
+    is expected to be about as large, as in the window.
 
     Parameters
     ----------
@@ -93,56 +96,52 @@ def judge(
     Returns
     -------
     dict
-        ``click_1``, ``click_3``, ``click_5``, ``box``: mean IoU; ``objects``: how many.
+        ``click_1``, ``click_3``, ``click_5``, ``box``: mean IoU; ``first_click_1``: over the first
+        objects of the images alone, of whose size nothing is known; ``objects``: how many.
     """
     draw = np.random.default_rng(seed)
     found: dict[str, list[float]] = {
-        name: [] for name in (*(f"click_{count}" for count in CLICKS), "box")
+        name: [] for name in (*(f"click_{count}" for count in CLICKS), "box", "first_click_1")
     }
     queue = InferenceQueue(f"judge {segmenter.name}")
     for number, image in enumerate(images):
         slide, cache = ArraySlide(image.rgb, image.name), CropCache(8)
         boxes = image.boxes()
         known = [n for n, b in boxes.items() if min(b[2] - b[0], b[3] - b[1]) >= LEAST_PX]
+        last: float | None = None
         for chosen in draw.permutation(known)[:each]:
             truth = image.labels == chosen
             cache.clear()
-            clicks = _clicks(segmenter, slide, truth, view_downsample, cache, queue)
-            for count, iou in enumerate(clicks, 1):
-                if count in CLICKS:
-                    found[f"click_{count}"].append(iou)
+            expected = likely_size(last, view_downsample)
+            job = partial(_answer, segmenter, slide, view=view_downsample, cache=cache, queue=queue)
+            clicks, answer = _clicks(job, truth, expected)
+            for count in CLICKS:
+                found[f"click_{count}"].append(clicks[count - 1])
+            if last is None:
+                found["first_click_1"].append(clicks[0])
+            last = answer.size or last
             cache.clear()
-            prompts = Prompts(box=box_around(truth))
-            answer = _answer(segmenter, slide, prompts, view_downsample, None, cache, queue)
-            found["box"].append(_iou(answer, truth))
+            found["box"].append(_iou(job(Prompts(box=box_around(truth)), size=None), truth))
         yield Progress(number + 1, len(images), "judging", "images")
     means = {name: float(np.mean(values)) if values else 0.0 for name, values in found.items()}
     return means | {"objects": len(found["box"])}
 
 
 def _clicks(
-    segmenter: Segmenter,
-    slide: ArraySlide,
-    truth: NDArray[np.bool_],
-    view: float,
-    cache: CropCache,
-    queue: InferenceQueue,
-) -> list[float]:
-    """IoU after each of the clicks."""
+    job: Callable[..., Candidate], truth: NDArray[np.bool_], size: float | None
+) -> tuple[list[float], Candidate]:
+    """IoU after each of the clicks, and the last answer."""
     points, signs = [first_click(truth)], [True]
-    answer: Candidate | None = None
     ious: list[float] = []
-    while len(ious) < max(CLICKS):
-        prompts = Prompts(np.array(points, float), np.array(signs, bool))
-        answer = _answer(segmenter, slide, prompts, view, answer, cache, queue)
+    while True:
+        answer = job(Prompts(np.array(points, float), np.array(signs, bool)), size=size)
         ious.append(_iou(answer, truth))
         following = next_click(truth, _drawn(answer, truth.shape))
-        if following is None:
-            ious += [ious[-1]] * (max(CLICKS) - len(ious))
-        else:
-            points.append(following[0])
-            signs.append(following[1])
-    return ious
+        if following is None or len(ious) == max(CLICKS):
+            return ious + [ious[-1]] * (max(CLICKS) - len(ious)), answer
+        points.append(following[0])
+        signs.append(following[1])
+        size = answer.size
 
 
 def _answer(
@@ -150,18 +149,11 @@ def _answer(
     slide: ArraySlide,
     prompts: Prompts,
     view: float,
-    before: Candidate | None,
+    size: float | None,
     cache: CropCache,
     queue: InferenceQueue,
 ) -> Candidate:
-    size = None if before is None else before.size
-    job = segment(slide, prompts, segmenter, view, cache, queue, size=size)
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            made: Candidate = end.value
-            return made
+    return run(segment(slide, prompts, segmenter, view, cache, queue, size=size))
 
 
 def _drawn(answer: Candidate, shape: tuple[int, ...]) -> NDArray[np.bool_]:

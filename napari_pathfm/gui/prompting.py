@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ..analysis.again import prompts_of, replace
 from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.crop import CropCache, crop_side
+from ..analysis.crop import CropCache, crop_side, likely_size
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import segment
 from ..core.edits import Edit
@@ -32,9 +32,6 @@ from .runner import Runner
 from .view import view_downsample
 
 SLOT = "segment"
-
-LIKELY_PX = 8.0, 500.0
-"""Between these sizes on the screen an object is likely to be like the last one."""
 
 
 class Prompting(QObject):
@@ -310,15 +307,10 @@ class Prompting(QObject):
         self.changed.emit()
 
     def _expected(self, downsample: float) -> float | None:
-        """About how large the object is, level-0 pixels: as what is in work, or the last one.
-
-        The last one says nothing where the view has been zoomed so that it would hardly be seen, or
-        fill all of it.
-        """
+        """About how large the object is, level-0 pixels: as what is in work, or the last one."""
         if self.candidate is not None:
             return self.candidate.size
-        low, high = (pixels * downsample for pixels in LIKELY_PX)
-        return self._size if self._size is not None and low < self._size < high else None
+        return likely_size(self._size, downsample)
 
     def _on_hovered(self, y: float, x: float) -> None:
         slide, segmenter = self._session.slide, self.segmenter.ready
