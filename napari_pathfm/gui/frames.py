@@ -40,6 +40,10 @@ LEVEL_LABEL = "_update_auto_label"
 REST_MS = 150
 """The level is shown when so long no new pixels came."""
 
+STATUS_MS = 100
+"""What is under the pointer is told so often at most: each time the whole window is laid together
+anew, which takes a third of a core from a pointer that moves."""
+
 
 class LightFrames(QObject):
     """Makes the frames of a viewer cheaper, and those of each slide in it.
@@ -60,6 +64,7 @@ class LightFrames(QObject):
             draw_later(self._canvas.native)
             # napari's own listener, which makes the bar, was there before.
             viewer.canvas.overlays.scale_bar.events.visible.connect(self._on_scale_bar)
+            self._tell_less_often(viewer)
         self._level_labels: list[Callback] = []
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -84,6 +89,19 @@ class LightFrames(QObject):
                 node = self._canvas.layer_to_visual[layer].node
                 keep_texture(node)
                 layer.events.interpolation2d.connect(lambda _: fit_anew(node))
+
+    def _tell_less_often(self, viewer: Viewer) -> None:
+        tell = viewer.window._qt_window.status_thread.trigger_status_update
+        self._status = QTimer(self)
+        self._status.setSingleShot(True)
+        self._status.setInterval(STATUS_MS)
+        self._status.timeout.connect(tell)
+        viewer.cursor.events.position.disconnect(tell)
+        viewer.cursor.events.position.connect(self._on_pointer)
+
+    def _on_pointer(self, _: Any) -> None:
+        if not self._status.isActive():
+            self._status.start()
 
     def _on_scale_bar(self) -> None:
         overlay = self._canvas.viewer.canvas.overlays.scale_bar

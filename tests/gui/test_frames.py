@@ -152,3 +152,15 @@ def test_the_box_of_the_scale_bar_stays_as_it_is(opened: Window) -> None:
         assert np.isclose(line[:, 0].mean(), visual.x_size / 2), "the bar is in its middle"
     assert len(lengths) == 5
     assert len(widths) == 1
+
+
+def test_what_is_under_the_pointer_is_told_less_often_but_right(opened: Window) -> None:
+    in_software(opened)
+    viewer, told = opened.viewer, []
+    viewer.events.status.connect(lambda event: told.append(event.value))
+    y, x = viewer.scene.camera.center[-2:]
+    for step in range(30):
+        opened.driver.move((y + step, x + step))
+        opened.driver.idle(0.005)
+    opened.driver.wait(lambda: f"{round(y + 29)} {round(x + 29)}" in str(viewer.status), "it", 10)
+    assert 0 < len(told) < 15
