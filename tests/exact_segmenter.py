@@ -1,4 +1,4 @@
-"""Discs on tissue, and a segmenter that answers points on them exactly."""
+"""Discs on tissue, and a segmenter that answers points on them, and boxes round them, exactly."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ GRID = 64
 
 
 class ExactSegmenter:
-    """Answers with the dark part under the point; its features are the colours of the crop."""
+    """Answers with the dark part under the point, or the one that fills most of the box.
+
+    Its features are the colours of the crop.
+    """
 
     device = "cpu"
-    answers = frozenset({"points"})
 
-    def __init__(self, name: str = "exact", input_px: int = 256) -> None:
-        self.name, self.input_px = name, input_px
-        self.encoded = self.asked = 0
+    def __init__(
+        self, name: str = "exact", input_px: int = 256, answers: Sequence[str] = ("points",)
+    ) -> None:
+        self.name, self.input_px, self.answers = name, input_px, frozenset(answers)
+        self.encoded = self.asked = self.decoded = 0
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         self.encoded += 1
@@ -47,19 +51,31 @@ class ExactSegmenter:
 
         assert isinstance(embedding, Seeing)
         self.asked += len(prompts)
+        self.decoded += 1
         dark = embedding.rgb[..., 1] < 150
         parts, _ = label(dark)
         height, width = embedding.shape
         masks = np.zeros((len(prompts), 3, height, width), bool)
         for number, asked in enumerate(prompts):
-            row, col = np.floor(asked.points[0]).astype(int)
-            if parts[row, col]:
-                masks[number, 0] = parts == parts[row, col]
+            part = _part(parts, asked)
+            if part:
+                masks[number, 0] = parts == part
             masks[number, 1] = ~dark
         scores = np.repeat(np.array([[0.9, 0.8, 0.1]], np.float32), len(prompts), 0)
         rows, cols = ((np.arange(256) + 0.5) * side / 256 for side in (height, width))
         low = masks[:, :, rows.astype(int)][..., cols.astype(int)]
         return Segmentation(masks, scores, np.where(low, 8, -8).astype(np.float32))
+
+
+def _part(parts: NDArray[np.integer], asked: Prompts) -> int:
+    """Number of the part that is meant; 0 for none."""
+    if asked.box is None:
+        row, col = np.floor(asked.points[0]).astype(int)
+        return int(parts[row, col])
+    y0, x0, y1, x1 = np.round(asked.box).astype(int).clip(0)
+    inside = parts[y0:y1, x0:x1]
+    counts = np.bincount(inside[inside > 0], minlength=1)
+    return int(counts.argmax())
 
 
 class Seeing(ImageEmbedding):

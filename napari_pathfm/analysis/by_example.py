@@ -161,7 +161,7 @@ def _refine(
     best = int(np.argmax(agreement))
     if agreement[best] < PLAUSIBLE:
         return part
-    return replace(_cut_out(drawn.chosen(best)), scores=part.scores, model=part.model)
+    return replace(drawn.chosen(best).cut_out(), scores=part.scores, model=part.model)
 
 
 def _prompts(part: Candidate, answers: frozenset[str]) -> Prompts:
@@ -193,20 +193,6 @@ def _iou(part: Candidate, drawn: Candidate) -> float:
     both = int((part.mask & there & known).sum())
     either = int(part.mask.sum()) + int(drawn.mask.sum()) / scale**2 - both
     return both / max(either, 1e-9)
-
-
-def _cut_out(candidate: Candidate) -> Candidate:
-    """Keep the chosen mask only, and of it the box around it: there may be thousands."""
-    mask = candidate.mask
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    inner = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-    return replace(
-        candidate,
-        masks=inner[None].copy(),
-        choice=0,
-        y=candidate.y + rows[0] * candidate.downsample,
-        x=candidate.x + cols[0] * candidate.downsample,
-    )
 
 
 def _told_as(job: Job[T], progress: Progress) -> Generator[Progress, None, T]:

@@ -85,6 +85,27 @@ class Candidate:
         """Return the same answer with another of its masks chosen."""
         return replace(self, choice=choice)
 
+    def cut_out(self) -> Candidate:
+        """Keep the chosen mask only, and of it the box around it: there may be thousands.
+
+        Raises
+        ------
+        ValueError
+            The mask is empty.
+        """
+        rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
+        if not len(rows):
+            raise ValueError("the mask is empty: there is nothing to cut out")
+        inner = self.mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        return replace(
+            self,
+            masks=inner[None].copy(),
+            choice=0,
+            scores=self.scores[self.choice : self.choice + 1].copy(),
+            y=self.y + rows[0] * self.downsample,
+            x=self.x + cols[0] * self.downsample,
+        )
+
     @property
     def score(self) -> float:
         """The model's estimate for the chosen mask, 0 to 1."""
@@ -106,12 +127,17 @@ class Candidate:
             ``(h, w)`` bool: the box around the mask, each pixel by the crop's pixel in which its
             centre lies; ``(0, 0)`` for an empty mask.
         """
+        y, x, rows, cols = self.pixels_at(factor)
+        return y, x, self.mask[np.ix_(rows, cols)]
+
+    def pixels_at(self, factor: int) -> tuple[int, int, NDArray[np.int64], NDArray[np.int64]]:
+        """Return ``(y, x, rows, cols)``: of which crop pixels :meth:`mask_at` is made."""
         rows, cols = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
         if not len(rows):
-            return 0, 0, np.zeros((0, 0), bool)
+            return 0, 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
         y, row = _centres(self.y, self.downsample, factor, rows[0], rows[-1])
         x, col = _centres(self.x, self.downsample, factor, cols[0], cols[-1])
-        return y, x, self.mask[np.ix_(row, col)]
+        return y, x, row, col
 
     def level0_mask(self) -> tuple[int, int, NDArray[np.bool_]]:
         """Draw the mask on level 0: ``(y, x, (h, w) bool)``, see :meth:`mask_at`."""

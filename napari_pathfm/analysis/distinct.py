@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .candidate import Candidate
+from .crop import Box
 from .crop_grid import LARGEST
 
 SAME = 0.5
 """Two are the same object if they share more than this part of the smaller one."""
+
+SAME_BOX = 0.7
+"""Boxes of objects of any size are those of the same one if their IoU is more than this, as in the
+automatic masks of Segment Anything."""
 
 Place = tuple[int, int]
 
@@ -112,3 +120,59 @@ def _around(place: Place) -> Iterator[Place]:
     """A place and its eight neighbours: what may meet an object whose middle is there."""
     row, col = place
     return ((row + dy, col + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Of candidates of any sizes whose boxes are about the same, keep the best one.
+
+    Parameters
+    ----------
+    candidates : iterable of Candidate
+        None of them empty.
+
+    Returns
+    -------
+    list of Candidate
+        In the order in which they are drawn, so that the first of two that meet is above: what is
+        clearly smaller first, so that a nucleus is not lost in its gland; of those about as large
+        the best.
+    """
+    kept: list[tuple[int, Candidate]] = []
+    boxes: defaultdict[tuple[int, int, int], list[Box]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda one: -one.score):
+        box = candidate.box
+        if box is None:
+            raise ValueError("a candidate without a pixel is no object")
+        octave = _octave(box)
+        # What is the same has at least 0.7 of the size and lies less than that far away.
+        near = (
+            boxes.get((scale, row + dy, col + dx), ())
+            for scale in (octave - 1, octave, octave + 1)
+            for row, col in [_cell(box, scale)]
+            for dy, dx in itertools.product((-1, 0, 1), repeat=2)
+        )
+        if any(_box_iou(box, other) > SAME_BOX for cell in near for other in cell):
+            continue
+        boxes[octave, *_cell(box, octave)].append(box)
+        kept.append((octave, candidate))
+    return [candidate for _, candidate in sorted(kept, key=lambda one: one[0])]
+
+
+def _octave(box: Box) -> int:
+    """Size of a box: between this power of 2 and the next."""
+    y0, x0, y1, x1 = box
+    return math.floor(math.log2(max(y1 - y0, x1 - x0)))
+
+
+def _cell(box: Box, octave: int) -> Place:
+    """Where the middle of a box lies, in cells of a size."""
+    y0, x0, y1, x1 = box
+    return math.floor((y0 + y1) / 2 / 2.0**octave), math.floor((x0 + x1) / 2 / 2.0**octave)
+
+
+def _box_iou(one: Box, other: Box) -> float:
+    height = min(one[2], other[2]) - max(one[0], other[0])
+    width = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0.0, height) * max(0.0, width)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (areas - both)

@@ -8,13 +8,11 @@ held drawn and compressed, and changes the layer only when all of it is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.edits import CHUNK
 from ..core.inference import InferenceQueue, Priority, answered
 from ..core.inference import queue as device_queue
 from ..core.jobs import Job, Progress
@@ -23,12 +21,12 @@ from ..core.prompts import Prompts
 from ..core.slide import Slide
 from ..core.tiles import area_fraction
 from ..io.masks import AnnotationLayer
-from ..io.painting import Paint
 from ..models.base import Segmenter
 from .crop import Box, Crop, Seen
 from .crop_grid import GLASS, LARGEST, Cell, cell_rows, counted, lattice, on_slide
 from .distinct import Distinct
 from .found_objects import FoundObjects
+from .keep_objects import keep_found
 from .proposals import Pace, Wanted, propose
 from .segment import check_answers
 from .taken import Taken
@@ -195,15 +193,5 @@ def keep_everything(
         author=author,
         score=np.array(found.scores),
     )
-    paints = _paints(layer, found, numbers.start)
     text = text or f"segment everything ({len(found):,} objects)"
-    edit = yield from layer.edit_job(paints, text, rows, total=found.chunks)
-    yield from layer.commit_job(edit)
-    return len(edit.rows.after)
-
-
-def _paints(layer: AnnotationLayer, found: FoundObjects, first: int) -> Iterator[Paint]:
-    for row, col, numbers in found:
-        y, x = row * CHUNK, col * CHUNK
-        free = (numbers > 0) & (layer.read(0, y, x, CHUNK, CHUNK) == 0)
-        yield Paint.of(y, x, numbers + np.uint32(first - 1), free, 1)
+    return (yield from keep_found(layer, found, rows, text))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.edits import CHUNK
 from ..io.chunks import Ids, chunks_in, pack, unpack
-from .candidate import Candidate, clipped
+from .candidate import Candidate
 from .drawing import DrawnChunk
 
 
@@ -58,36 +58,41 @@ class FoundObjects:
         touched: defaultdict[tuple[int, int], list[_Stamp]] = defaultdict(list)
         for candidate in candidates:
             self.scores.append(candidate.score)
-            stamp = _Stamp(len(self.scores), *clipped(*candidate.level0_mask(), self._shape))
-            for place in chunks_in(*stamp.box):
+            stamp = _Stamp(len(self.scores), candidate.mask, *candidate.pixels_at(1))
+            for place in chunks_in(*stamp.box(self._shape)):
                 touched[place].append(stamp)
         for place, stamps in touched.items():
             old = unpack(self._blobs.get(place))
             chunk = np.zeros((CHUNK, CHUNK), np.uint32) if old is None else old.copy()
             for stamp in stamps:
-                stamp.onto(chunk, place)
+                stamp.onto(chunk, place, self._shape)
             blob = pack(chunk)
             if blob is not None:
                 self._blobs[place] = blob
 
 
 class _Stamp(NamedTuple):
-    """The pixels of one object, level-0 pixels."""
+    """The pixels of one object, drawn chunk by chunk: on level 0 it may be gigabytes."""
 
     number: int
+    mask: NDArray[np.bool_]
     y: int
     x: int
-    mask: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
 
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        height, width = self.mask.shape
-        return self.y, self.x, self.y + height, self.x + width
+    def box(self, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+        """What of it lies on a slide of this shape, level-0 pixels; all 0 for nothing."""
+        y0, x0 = max(0, self.y), max(0, self.x)
+        y1 = min(self.y + len(self.rows), shape[0])
+        x1 = min(self.x + len(self.cols), shape[1])
+        return (y0, x0, y1, x1) if y0 < y1 and x0 < x1 else (0, 0, 0, 0)
 
-    def onto(self, chunk: Ids, place: tuple[int, int]) -> None:
+    def onto(self, chunk: Ids, place: tuple[int, int], shape: tuple[int, int]) -> None:
         """Draw it into the pixels of a chunk that are free."""
-        y0, x0, y1, x1 = self.box
+        y0, x0, y1, x1 = self.box(shape)
         top, left = place[0] * CHUNK, place[1] * CHUNK
         a, b, c, d = max(y0, top), max(x0, left), min(y1, top + CHUNK), min(x1, left + CHUNK)
         window = chunk[a - top : c - top, b - left : d - left]
-        window[self.mask[a - y0 : c - y0, b - x0 : d - x0] & (window == 0)] = self.number
+        rows, cols = self.rows[a - self.y : c - self.y], self.cols[b - self.x : d - self.x]
+        window[self.mask[np.ix_(rows, cols)] & (window == 0)] = self.number

@@ -97,9 +97,9 @@ def segment(
             seen = cache.put(slide.id, segmenter.name, looked, embedding)
         decode = partial(_decode, segmenter, seen, prompts)
         found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
-        looked, candidate = seen.crop, _candidate(seen.crop, found, segmenter, prompts)
-        shown = candidate if size is not None else _smallest(candidate)
-        if look == looks or _fits(shown, looked, segmenter.input_px):
+        looked, candidate = seen.crop, candidate_of(seen.crop, found, segmenter.name, prompts)
+        shown = candidate if size is not None else smallest(candidate)
+        if look == looks or fits(shown, looked, segmenter.input_px):
             break
         size, around = shown.size, shown.box
     return candidate
@@ -124,25 +124,26 @@ def preview(
     queue = queue or device_queue(segmenter.device)
     decode = partial(_decode, segmenter, seen, prompts, False)
     found = yield from answered(queue, decode, Priority.HOVER, Progress(2, 3, "decoding"))
-    return _candidate(seen.crop, found, segmenter, prompts)
+    return candidate_of(seen.crop, found, segmenter.name, prompts)
 
 
-def _candidate(
-    crop: Crop, found: Segmentation, segmenter: Segmenter, prompts: Prompts
+def candidate_of(
+    crop: Crop, found: Segmentation, model: str, prompts: Prompts, number: int = 0
 ) -> Candidate:
+    """Place the answer to the object `number` of those that were asked about on the slide."""
     return Candidate(
-        masks=found.masks[0],
+        masks=found.masks[number],
         choice=0,
-        scores=found.scores[0],
+        scores=found.scores[number],
         y=crop.y,
         x=crop.x,
         downsample=crop.side / found.masks.shape[-1],
-        model=segmenter.name,
+        model=model,
         prompts=prompts,
     )
 
 
-def _smallest(candidate: Candidate) -> Candidate:
+def smallest(candidate: Candidate) -> Candidate:
     """Choose the smallest answer that may be meant, where nobody knows the size yet.
 
     From far a click on a nucleus may as well mean its gland; from near both can be told apart.
@@ -153,15 +154,18 @@ def _smallest(candidate: Candidate) -> Candidate:
     return likely[min(sized)[1]] if sized else candidate
 
 
-def _fits(candidate: Candidate, crop: Crop, input_px: int) -> bool:
-    """Whether the crop shows the object well: neither tiny nor over the edge."""
+def fits(candidate: Candidate, crop: Crop, input_px: int, slack: float = 1.0) -> bool:
+    """Whether the crop shows the object well: neither tiny nor over the edge.
+
+    A crop that several objects share may be `slack` times as large as that of one.
+    """
     if candidate.box is None or candidate.size is None:
         return True
     y0, x0, y1, x1 = candidate.box
     edge = crop.side / 64
     over = min(y0 - crop.y, x0 - crop.x, crop.y + crop.side - y1, crop.x + crop.side - x1) < edge
-    nearest = crop.side <= 1.1 * input_px / ENLARGE
-    tiny = crop.side > TINY * candidate.size and not nearest
+    nearest = crop.side <= 1.1 * slack * input_px / ENLARGE
+    tiny = crop.side > slack * TINY * candidate.size and not nearest
     return not tiny and not over
 
 

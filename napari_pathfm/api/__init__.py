@@ -6,7 +6,7 @@ with every :class:`~napari_pathfm.core.jobs.Progress`."""
 from __future__ import annotations
 
 from ._shared import Report
-from .annotations import commit, export, import_objects, segment
+from .annotations import commit, export, import_objects, segment, segment_each
 from .by_example import save_example, segment_by_example
 from .catalogue import LISTS, check_model, models
 from .embeddings import (
@@ -43,6 +43,7 @@ __all__ = [
     "search_text",
     "segment",
     "segment_by_example",
+    "segment_each",
     "sift",
     "stain_reference",
     "tiles",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ..core.edits import Edit
 from ..core.jobs import run
-from ..core.prompts import Prompts
+from ..core.prompts import Prompts, one_each
 from ..core.slide import Slide, SlideError
 from ._shared import at, class_number, network
 from .slides import open_slide
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..analysis.draw_labels import Meaning
     from ..analysis.export import ExportReport
     from ..analysis.import_objects import ImportReport
+    from ..analysis.segment_each import SegmentedEach
     from ..io.project import Project, SlideRow
     from ..io.reader import SlideReader
     from ..models.base import Segmenter
@@ -71,6 +72,69 @@ def segment(
     if isinstance(segmenter, str):
         segmenter = network(get_segmenter, segmenter, weights, project, report)
     return run(job(slide, prompts, segmenter), report)
+
+
+def segment_each(
+    project: Project,
+    slide: Slide,
+    places: ArrayLike,
+    segmenter: str | Segmenter = "pathfm-click",
+    weights: str | Path | None = None,
+    size: float | None = None,
+    class_name: str = "",
+    layer: str = "regions",
+    report: Report | None = None,
+) -> tuple[SegmentedEach, int]:
+    """Segment an object for each of many boxes or points, as one edit that can be undone.
+
+    What is annotated already stays as it is, and is not segmented once more.
+
+    Parameters
+    ----------
+    project : Project
+    slide : Slide
+    places : array_like
+        ``(N, 4)`` boxes ``(y0, x0, y1, x1)`` or ``(N, 2)`` points ``(y, x)``, level-0 pixels.
+    segmenter : str or Segmenter
+    weights : str or Path, optional
+        A checkpoint of the segmenter instead of a download.
+    size : float, optional
+        About how large the objects under points are, level-0 pixels.
+    class_name : str
+        One of the project's classes; none yet if empty.
+    layer : str
+    report : callable, optional
+
+    Returns
+    -------
+    found : SegmentedEach
+        Says what was left out, and why.
+    made : int
+        New objects.
+
+    Raises
+    ------
+    ValueError
+        There is no place or no such class, or the segmenter does not understand such prompts.
+    ProjectError
+        The project cannot be written.
+    ModelError
+        The weights are missing or do not fit.
+    """
+    from ..analysis.keep_objects import keep_candidates
+    from ..analysis.segment_each import segment_each as job
+    from ..io.masks import AnnotationLayer
+    from ..models.catalog import get_segmenter
+
+    prompts, class_id = one_each(places), class_number(project, class_name)
+    if isinstance(segmenter, str):
+        segmenter = network(get_segmenter, segmenter, weights, project, report)
+    project.add_slide(slide)
+    opened = AnnotationLayer.open(project, slide.id, layer, slide.levels[0].shape)
+    found = run(job(slide, prompts, segmenter, size=size, layer=opened), report)
+    text = f"segment each ({len(found.candidates):,} objects)"
+    keep = keep_candidates(opened, found.candidates, class_id, project.author, text)
+    return found, run(keep, report)
 
 
 def commit(

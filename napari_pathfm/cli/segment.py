@@ -1,7 +1,8 @@
-"""The command ``pathfm segment``: what was marked in one place is found in another."""
+"""The command ``pathfm segment``: what an example shows, or each of the boxes of a file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +37,18 @@ def segment(
         str | None,
         typer.Option(metavar="ID,ID,...", help="Objects of the layer that the example shows."),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Segment an object for each box (columns y0,x0,y1,x1) or point (y,x) of this CSV, "
+            "in level-0 pixels.",
+        ),
+    ] = None,
+    size: Annotated[
+        float | None,
+        typer.Option(min=1, help="About how large objects under points are, in level-0 pixels."),
+    ] = None,
     project: ProjectFolder = None,
     region: Annotated[
         str | None,
@@ -50,7 +63,7 @@ def segment(
     segmenter: Annotated[
         str | None,
         typer.Option(
-            help="Draws the outlines; “none” for none. pathfm-click for prototypes if absent."
+            help="Draws the outlines; “none” for none. pathfm-click if absent, but for seggpt."
         ),
     ] = None,
     class_name: Annotated[
@@ -60,15 +73,19 @@ def segment(
     mpp: Mpp = None,
     as_json: Json = False,
 ) -> None:
-    """Segment what looks like an example: mark it once, find it here or on another slide.
+    """Segment what looks like an example, or an object for each box or point of a file.
 
-    Examples are kept in the project by name; saving more under one name adds to it. What is
-    annotated already stays as it is.
+    Mark something once, find it here or on another slide: examples are kept in the project by name;
+    saving more under one name adds to it. What is annotated already stays as it is.
     """
     if (save_example is None) != (objects is None):
         raise typer.BadParameter("--save-example NAME and --objects ID,ID belong together")
-    if example is None and save_example is None:
-        raise typer.BadParameter("give --example NAME, or --save-example NAME with --objects ID,ID")
+    if example is None and save_example is None and prompts is None:
+        raise typer.BadParameter(
+            "give --example NAME, --save-example NAME with --objects ID,ID, or --prompts FILE"
+        )
+    if prompts is not None and not (example is save_example is region is None):
+        raise typer.BadParameter("--prompts FILE goes without examples and without a region")
     ids, box = _ids(objects), _region(region)
     folder = project or default_project(slide)
     facts: dict[str, Any] = {"project": str(folder), "layer": layer}
@@ -84,6 +101,21 @@ def segment(
             facts |= {"saved_example": save_example, "examples": count}
             are = "is 1 example" if count == 1 else f"are {count} examples"
             lines.append(f"There {are} of “{save_example}” in {folder}.")
+        if prompts is not None:
+            chosen = segmenter or DEFAULT_SEGMENTER
+            licence(chosen)
+            made, text = _each(
+                kept,
+                known,
+                prompts,
+                segmenter=chosen,
+                weights=weights,
+                size=size,
+                class_name=class_name,
+                layer=layer,
+            )
+            facts |= made
+            lines.append(text)
         if example is not None:
             licence(encoder if model == PROTOTYPES else model)
             if segmenter is None:
@@ -132,6 +164,22 @@ def _segment(
     what = "new object" if len(rows) == 1 else "new objects"
     text = f"{len(rows):,} {what} like “{example}” in “{options['layer']}”"
     return facts, f"{text}; {found.refined:,} outlines drawn by the segmenter."
+
+
+def _each(
+    project: Project, slide: SlideReader, path: Path, **options: Any
+) -> tuple[dict[str, Any], str]:
+    """Return facts and a sentence of what became of the places of a file."""
+    from ..io.interop.place_table import read_places
+
+    places = read_places(path)
+    with reporting("Segmenting each") as report:
+        found, count = api.segment_each(project, slide, places, report=report, **options)
+    facts = {"prompts": len(places), "new_objects": count, "left_out": dict(found.left_out)}
+    what = "new object" if count == 1 else "new objects"
+    text = f"{count:,} {what} in “{options['layer']}”, for {len(places):,} in {path.name}."
+    reasons = "; ".join(f"{number:,} {why}" for why, number in found.left_out.items())
+    return facts, f"{text} Left out: {reasons}." if reasons else text
 
 
 def _ids(text: str | None) -> list[int]:

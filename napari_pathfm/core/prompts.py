@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def _empty(*shape: int) -> NDArray[Any]:
@@ -203,3 +203,24 @@ class Prompts:
             )
         except (AttributeError, KeyError, TypeError, zlib.error) as error:
             raise ValueError(f"these are no prompts: {error}") from error
+
+
+def one_each(places: ArrayLike) -> list[Prompts]:
+    """Return prompts of as many objects as there are boxes or points.
+
+    Parameters
+    ----------
+    places : array_like
+        ``(N, 4)`` boxes ``(y0, x0, y1, x1)``, or ``(N, 2)`` points ``(y, x)``.
+
+    Raises
+    ------
+    ValueError
+        It has another shape, or a box has no height or no width.
+    """
+    given = np.asarray(places, float)
+    if given.ndim != 2 or given.shape[1] not in (2, 4):
+        raise ValueError(f"objects are boxes (N, 4) or points (N, 2), not {given.shape}")
+    if given.shape[1] == 4:
+        return [Prompts(box=box) for box in given]
+    return [Prompts(point[None], np.array([True])) for point in given]

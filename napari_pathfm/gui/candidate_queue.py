@@ -10,13 +10,10 @@ from app_model.types import KeyCode, KeyMod
 from napari import Viewer
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.everything import keep_everything
-from ..analysis.found_objects import FoundObjects
+from ..analysis.candidate import commit_edit
+from ..analysis.keep_objects import keep_candidates
 from ..analysis.more_like import Like
-from ..core.jobs import Job, Progress
 from ..core.slide import Slide
-from ..io.masks import AnnotationLayer
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
@@ -120,8 +117,15 @@ class CandidateQueue(QObject):
         if self._asked() is None:
             return
         rest = [like.candidate for like in self._likes[self.place :]]
-        keep = partial(_keep, rest, self._edits.active.id, self._author)
-        self._edits.history.work(f"accept {len(rest)} objects", keep)
+        text = f"accept {len(rest)} objects"
+        keep = partial(
+            keep_candidates,
+            candidates=rest,
+            class_id=self._edits.active.id,
+            author=self._author,
+            text=text,
+        )
+        self._edits.history.work(text, keep)
         self.accepted += len(rest)
         self.stop()
 
@@ -173,13 +177,3 @@ class CandidateQueue(QObject):
     def _on_removed(self, event: Any) -> None:
         if self._scratch is not None and event.value is self._scratch.layer:
             QTimer.singleShot(0, self.stop)
-
-
-def _keep(
-    candidates: Sequence[Candidate], class_id: int, author: str, layer: AnnotationLayer
-) -> Job[int]:
-    text = f"accept {len(candidates)} objects"
-    yield Progress(0, 0, text)
-    found = FoundObjects(layer.shape, candidates[0].model)
-    found.draw(candidates)
-    return (yield from keep_everything(layer, found, class_id, author, text))

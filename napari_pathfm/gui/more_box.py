@@ -22,7 +22,7 @@ LIKE_IT = "as the object"
 
 
 class MoreBox(QWidget):
-    """“Everything here”, “More like this”, where and how large; below it, yes or no.
+    """“Everything here”, “More like this”, where and how large, “Segment each”; yes or no.
 
     Parameters
     ----------
@@ -44,6 +44,11 @@ class MoreBox(QWidget):
             "More like this [L]",
             more.like_this,
             "Look for objects that resemble the chosen or the newest one, and ask about each",
+        )
+        self.each_button = button(
+            "Segment each [U]",
+            more.each,
+            "Make an object of each box or point of the layer chosen in napari's list of layers",
         )
         self.where = QComboBox()
         self.where.addItems(PLACES)
@@ -70,7 +75,12 @@ class MoreBox(QWidget):
             (self.all_button, self.stop_button),
         )
         grid = QGridLayout()
-        _fill(grid, (self.everything_button, self.like_button), (self.where, self.size_box))
+        _fill(
+            grid,
+            (self.everything_button, self.like_button),
+            (self.where, self.size_box),
+            (self.each_button,),
+        )
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(grid)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.slide import Slide
 from ..io.interop.outline_table import OutlineBuilder, OutlineTable
-from .layers import slide_scale
-from .view import from_data
+from .view import on_slide
 
 OPEN = "lines and open paths, which cover no pixel"
 
@@ -30,18 +29,19 @@ def shape_outlines(
     """
     builder, left_out = OutlineBuilder(), Counter[str]()
     for points, kind in zip(layer.data, layer.shape_type, strict=True):
-        if kind == "line" or (kind == "path" and not _closed(points)):
+        if is_open(points, kind):
             left_out[OPEN] += 1
             continue
-        corners = np.array([layer.data_to_world(point)[-2:] for point in points])
-        corners = from_data(corners / slide_scale(slide))
+        corners = on_slide(layer, slide, points)
         ring = _ellipse(corners) if kind == "ellipse" else corners
         builder.add([[ring.tolist()]], class_number)
     return builder.take(), left_out
 
 
-def _closed(points: NDArray[np.floating]) -> bool:
-    return len(points) > 3 and bool(np.allclose(points[0], points[-1]))
+def is_open(points: NDArray[np.floating], kind: str) -> bool:
+    """Whether a shape of napari is a line, or a path whose ends do not meet."""
+    closed = len(points) > 3 and bool(np.allclose(points[0], points[-1]))
+    return kind == "line" or (kind == "path" and not closed)
 
 
 def _ellipse(corners: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 from typer.testing import CliRunner, Result
 
 from napari_pathfm.__main__ import app
@@ -126,6 +126,42 @@ def test_by_seggpt(
     assert (missing.exit_code, "Did you mean seggpt" in missing.stderr) == (4, True)
 
 
+def test_each_box_and_each_point_of_a_file(
+    synthetic: Path, folder: Path, glands: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    ours = ("segment", synthetic, "--project", folder, "--layer", "new")
+    numbers = [9, 10, 11]
+    windows = find_objects(glands)
+    boxes = [[s.start for s in windows[n - 1]] + [s.stop for s in windows[n - 1]] for n in numbers]
+    table = tmp_path / "boxes.csv"
+    lines = [f"a,{','.join(map(str, box))}" for box in [*boxes, (-90, -90, -9, -9)]]
+    table.write_text("\n".join(["name,y0,x0,y1,x1", *lines]))
+    done = pathfm(*ours, "--prompts", table, "--class", "gland", "--json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["prompts"], facts["new_objects"]) == (4, 3)
+    assert facts["left_out"] == {"outside the slide": 1}
+    with Project.open(folder, read_only=True) as project, open_slide(synthetic) as slide:
+        layer = AnnotationLayer.open(project, slide.id, "new", slide.levels[0].shape)
+        for (y0, x0, y1, x1), number in zip(boxes, numbers, strict=True):
+            truth = glands[y0:y1, x0:x1] == number
+            ids = layer.read(0, y0, x0, y1 - y0, x1 - x0)
+            best = np.bincount(ids[truth]).argmax()
+            row = layer.objects[int(best)]
+            assert (row.class_id, row.how, row.model) == (1, "prompt", "pathfm-click")
+            assert ((ids == best) & truth).sum() / ((ids == best) | truth).sum() > 0.7
+    y0, x0, y1, x1 = boxes[0]
+    table.write_text(f"y,x\n{(y0 + y1) / 2},{(x0 + x1) / 2}\n")
+    again = pathfm(*ours, "--prompts", table, "--size", max(y1 - y0, x1 - x0))
+    assert again.exit_code == 0, again.stderr
+    assert "there already" in again.stdout
+    for text, words in (("a,b\n1,2\n", "columns a, b"), ("y,x\n1,\n", "row 1"), ("y,x\n", "boxes")):
+        table.write_text(text)
+        wrong = pathfm(*ours, "--prompts", table)
+        assert wrong.exit_code == 3
+        assert words in " ".join(wrong.stderr.split())
+
+
 def test_examples_of_one_name_add_up_and_wrong_usage_is_said(synthetic: Path, folder: Path) -> None:
     ours = ("segment", synthetic, "--project", folder)
     for count in (1, 2):
@@ -137,6 +173,7 @@ def test_examples_of_one_name_add_up_and_wrong_usage_is_said(synthetic: Path, fo
     for options, code, words in (
         ((), 2, "give --example NAME"),
         (("--objects", "1"), 2, "belong together"),
+        (("--prompts", "a.csv", "--example", "g"), 2, "goes without"),
         (("--save-example", "g", "--objects", "one"), 2, "--objects takes ID,ID"),
         (("--example", "g", "--region", "1,2,3"), 2, "--region takes"),
         (("--save-example", "g", "--objects", "9"), 3, "no object 9"),
