@@ -24,7 +24,7 @@ GRID = 64
 class ExactSegmenter:
     """Answers with the dark part under the point; its features are the colours of the crop."""
 
-    device = "cpu"
+    device, weights_id = "cpu", ""
     answers = frozenset({"points"})
 
     def __init__(self, name: str = "exact", input_px: int = 256) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..analysis.candidate import Candidate
-from ..analysis.crop import CropCache, crop_side
+from ..analysis.crop import crop_side
+from ..analysis.crop_cache import CropCache
 from ..analysis.segment import preview, segment
 from ..core.inference import Priority
 from ..core.jobs import Job

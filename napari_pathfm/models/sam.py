@@ -20,7 +20,7 @@ from ..core.prompts import Prompts
 from . import precision as precisions
 from .base import ImageEmbedding, Segmentation
 from .catalog import entries
-from .checkpoint import load_into, read_state
+from .checkpoint import load_into, read_state, state_id
 from .device import default_device, to_device
 from .folding import fold_batch_norms
 from .weights import find_weights
@@ -182,6 +182,7 @@ class SamSegmenter:
         import torch
 
         self.name, self.device = name, device
+        self.weights_id = state_id(network.state_dict())
         self.input_px, self.answers = input_px, answers
         self._normalise, self._multimask = normalise, multimask
         network.requires_grad_(False).eval()
