@@ -93,6 +93,7 @@ def main(name: str, measure: Callable[[], dict[str, Any]], bare: bool = False) -
     parser.add_argument("--json", action="store_true", help="one line instead of indented")
     arguments = parser.parse_args()
     result: dict[str, Any] = {} if bare else {"benchmark": name, "machine": machine()}
+    os.environ["PATHFM_CROPS"] = "0"  # what was encoded in an earlier run would be found again
     out, status = os.dup(1), 0
     os.dup2(2, 1)  # whatever libraries print goes to stderr
     try:

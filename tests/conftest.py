@@ -26,6 +26,7 @@ class _NoWindow(importlib.abc.MetaPathFinder):
 
 
 os.environ.setdefault("PATHFM_COMPILE", "0")  # tests of it turn it on
+os.environ["PATHFM_CROPS"] = "0"  # what the user has encoded is neither used nor added to
 
 if os.environ.get("PATHFM_NO_QT"):
     sys.meta_path.insert(0, _NoWindow())

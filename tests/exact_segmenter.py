@@ -27,7 +27,7 @@ class ExactSegmenter:
     Its features are the colours of the crop.
     """
 
-    device = "cpu"
+    device, weights_id = "cpu", ""
 
     def __init__(
         self, name: str = "exact", input_px: int = 256, answers: Sequence[str] = ("points",)

@@ -1,14 +1,8 @@
-"""The square of a slide that a segmenter looks at, centred on the prompts, and what it saw there.
-
-The encoder runs once a crop; a :class:`CropCache` keeps its answer while the next clicks stay in
-the same place.
-"""
+"""The square of a slide that a segmenter looks at, centred on the prompts."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +10,6 @@ from numpy.typing import NDArray
 from ..core.prompts import Prompts
 from ..core.slide import RGB, Slide
 from ..core.tiles import level_for_downsample, to_level
-from ..models.base import ImageEmbedding, Segmentation
 
 MARGIN = 2.0
 """Side of a crop in extents of the prompts: a box fills half of it."""
@@ -37,22 +30,22 @@ Box = tuple[float, float, float, float]
 """``(y0, x0, y1, x1)``, level-0 pixels."""
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """A square of a slide as a segmenter gets it.
+@dataclass(frozen=True)
+class Square:
+    """Where a crop lies, and how large its pixels are.
 
     Attributes
     ----------
     level : int
-        Level of the slide it was read from.
+        Level of the slide it is read from.
     y, x : float
         Upper left corner, level-0 pixels; may lie outside the slide.
     size : int
         Side in pixels of that level.
     downsample : float
-        Level-0 pixels per pixel of `rgb`.
-    rgb : ndarray
-        ``(h, h, 3)`` uint8, white outside the slide.
+        Level-0 pixels per pixel of the crop.
+    px : int
+        Side in pixels of the crop.
     """
 
     level: int
@@ -60,12 +53,34 @@ class Crop:
     x: float
     size: int
     downsample: float
-    rgb: RGB
+    px: int
 
     @property
     def side(self) -> float:
         """Side in level-0 pixels."""
-        return len(self.rgb) * self.downsample
+        return self.px * self.downsample
+
+    def suits(self, extent: Box, side: float) -> bool:
+        """Whether it shows what lies in `extent` well.
+
+        Parameters
+        ----------
+        extent : Box
+            Of the prompts, level-0 pixels; must lie well inside.
+        side : float
+            Side of the square that would be looked at, level-0 pixels; this one's must not differ
+            by more than a factor of 2.
+        """
+        y0, x0, y1, x1 = extent
+        mine = self.side
+        near, far = mine / 8, mine * 7 / 8
+        return (
+            self.y + near <= y0
+            and y1 <= self.y + far
+            and self.x + near <= x0
+            and x1 <= self.x + far
+            and 0.5 <= mine / side <= 2
+        )
 
     def prompts(self, prompts: Prompts) -> Prompts:
         """Turn level-0 prompts into pixels of the crop."""
@@ -74,7 +89,25 @@ class Crop:
     def pixels(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """Pixels of the crop, ``(K, 2)`` int64 ``(y, x)``, that hold level-0 points in it."""
         at = np.floor((points - (self.y, self.x)) / self.downsample).astype(np.int64)
-        return at.clip(0, len(self.rgb) - 1)
+        return at.clip(0, self.px - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Crop(Square):
+    """A square of a slide as a segmenter gets it.
+
+    Attributes
+    ----------
+    rgb : ndarray
+        ``(px, px, 3)`` uint8, white outside the slide.
+    """
+
+    rgb: RGB
+
+    @property
+    def square(self) -> Square:
+        """Where it lies, without its pixels."""
+        return Square(self.level, self.y, self.x, self.size, self.downsample, self.px)
 
 
 def likely_size(last: float | None, view_downsample: float) -> float | None:
@@ -167,7 +200,7 @@ def read_square(slide: Slide, y: float, x: float, side: float, pixels: int) -> C
     left = to_level(x, scale) - pixels_there // 2
     rgb = _shrunk(slide.read(level, top, left, pixels_there, pixels_there), pixels)
     downsample = pixels_there * scale / len(rgb)
-    return Crop(level, top * scale, left * scale, pixels_there, downsample, rgb)
+    return Crop(level, top * scale, left * scale, pixels_there, downsample, len(rgb), rgb)
 
 
 def _shrunk(rgb: RGB, pixels: int) -> RGB:
@@ -177,92 +210,3 @@ def _shrunk(rgb: RGB, pixels: int) -> RGB:
 
     image = Image.fromarray(rgb).resize((pixels, pixels), Image.Resampling.BOX)
     return np.asarray(image)
-
-
-@dataclass(eq=False)
-class Seen:
-    """A crop that a segmenter has encoded; its answers belong to the inference thread.
-
-    Attributes
-    ----------
-    crop : Crop
-    embedding : ImageEmbedding
-    logits : dict
-        What it answered best to prompts, ``(1, 256, 256)`` float32 by :attr:`Prompts.key`: the
-        next click corrects it.
-    latest : tuple or None
-        What was asked last, as :attr:`Prompts.key`, and the answer: the click comes where the mask
-        under the pointer has just been shown.
-    """
-
-    crop: Crop
-    embedding: ImageEmbedding
-    logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
-    latest: tuple[bytes, Segmentation] | None = None
-
-
-class CropCache:
-    """What a segmenter's encoder saw lately: least recently used out first.
-
-    May be used from any thread.
-
-    Parameters
-    ----------
-    limit : int
-        Number of crops kept (about 7 MB each with SAM).
-    """
-
-    def __init__(self, limit: int = 12) -> None:
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, int, float, float, int], Seen] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def put(self, slide_id: str, model: str, crop: Crop, embedding: ImageEmbedding) -> Seen:
-        """Keep an encoded crop."""
-        key = (slide_id, model, crop.level, crop.y, crop.x, crop.size)
-        seen = Seen(crop, embedding)
-        with self._lock:
-            self._kept[key] = seen
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        return seen
-
-    def find(self, slide_id: str, model: str, prompts: Prompts, side: float) -> Seen | None:
-        """Return the newest crop that still suits, or ``None``.
-
-        Parameters
-        ----------
-        slide_id, model : str
-        prompts : Prompts
-            Level-0 pixels; must lie well inside the crop.
-        side : float
-            Side of the square that would be looked at, level-0 pixels; the crop's own must not
-            differ by more than a factor of 2.
-        """
-        with self._lock:
-            for key, seen in reversed(self._kept.items()):
-                if key[:2] == (slide_id, model) and _suits(seen.crop, prompts, side):
-                    self._kept.move_to_end(key)
-                    return seen
-        return None
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._kept.clear()
-
-
-def _suits(crop: Crop, prompts: Prompts, side: float) -> bool:
-    y0, x0, y1, x1 = prompts.extent
-    edge = crop.side / 8
-    inside = (
-        y0 >= crop.y + edge
-        and x0 >= crop.x + edge
-        and y1 <= crop.y + crop.side - edge
-        and x1 <= crop.x + crop.side - edge
-    )
-    return inside and 0.5 <= crop.side / side <= 2

@@ -22,7 +22,8 @@ from ..core.slide import Slide
 from ..core.tiles import area_fraction
 from ..io.masks import AnnotationLayer
 from ..models.base import Segmenter
-from .crop import Box, Crop, Seen
+from .crop import Box, Crop
+from .crop_cache import Seen
 from .crop_grid import GLASS, LARGEST, Cell, cell_rows, counted, lattice, on_slide
 from .distinct import Distinct
 from .found_objects import FoundObjects

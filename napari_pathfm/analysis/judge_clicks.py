@@ -22,7 +22,8 @@ from ..core.slide import RGB, Level
 from ..models.base import Segmenter
 from .candidate import Candidate
 from .click_crops import LabelledImage
-from .crop import CropCache, likely_size
+from .crop import likely_size
+from .crop_cache import CropCache
 from .segment import segment
 from .simulated_clicks import box_around, first_click, next_click
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..core.prompts import MaskPrompt
 from ..models.base import ImageEmbedding
-from .crop import Crop, Seen
+from .crop import Square
+from .crop_cache import Seen
 
 Features = NDArray[np.float32]
 
@@ -74,7 +75,7 @@ def feature_map(embedding: ImageEmbedding) -> Features:
     return features.astype(np.float32, copy=False)
 
 
-def covered(crop: Crop, shape: tuple[int, ...], object_: MaskPrompt) -> NDArray[np.bool_]:
+def covered(crop: Square, shape: tuple[int, ...], object_: MaskPrompt) -> NDArray[np.bool_]:
     """Which of the features of a crop, ``(h, w)``, have their centre in an object; at least one."""
     mask = object_.mask
     step = np.array(crop.side) / shape

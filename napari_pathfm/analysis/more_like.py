@@ -24,7 +24,8 @@ from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models.base import Segmenter
 from .candidate import Candidate
-from .crop import SMOOTH_PX, Box, Seen, read_square
+from .crop import SMOOTH_PX, Box, read_square
+from .crop_cache import Seen
 from .crop_grid import GLASS, Cell, cell_rows, on_slide, side_for
 from .distinct import Distinct
 from .likeness import Likeness

@@ -21,7 +21,8 @@ from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
 from ..models.base import Segmentation, Segmenter
 from .candidate import Candidate
-from .crop import Crop, Seen
+from .crop import Square
+from .crop_cache import Seen
 from .crop_grid import LARGEST
 
 OFFSET = 1.0
@@ -128,7 +129,7 @@ def propose(
         At most one a point. They may overlap; their masks are cut to their boxes.
     """
     found: list[Candidate] = []
-    pixels = max(len(seen.crop.rgb), segmenter.input_px) ** 2
+    pixels = max(seen.crop.px, segmenter.input_px) ** 2
     while len(points):
         count = pace.points(pixels)
         asked = [Prompts(point[None], np.array([True])) for point in points[:count]]
@@ -142,7 +143,7 @@ def propose(
 
 
 def _objects(
-    answer: Segmentation, asked: list[Prompts], crop: Crop, wanted: Wanted, model: str
+    answer: Segmentation, asked: list[Prompts], crop: Square, wanted: Wanted, model: str
 ) -> list[Candidate]:
     steady = stability(answer.logits) >= wanted.stability
     # What is larger than the box of the largest object need not be looked at closely.
@@ -180,7 +181,7 @@ def stability(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _candidate(
-    mask: NDArray[np.bool_], score: np.float32, prompts: Prompts, crop: Crop, model: str
+    mask: NDArray[np.bool_], score: np.float32, prompts: Prompts, crop: Square, model: str
 ) -> Candidate | None:
     """Cut out the part under the point; ``None`` if it reaches the edge of the crop."""
     ((row, col),) = crop.pixels(prompts.points).tolist()

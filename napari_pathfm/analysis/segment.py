@@ -2,7 +2,7 @@
 
 The encoder runs once a crop and the decoder once a click (Kirillov et al., "Segment Anything",
 ICCV 2023, https://github.com/facebookresearch/segment-anything), see
-:mod:`napari_pathfm.analysis.crop`.
+:mod:`napari_pathfm.analysis.crop_cache`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from ..core.prompts import Prompts
 from ..core.slide import Slide
 from ..models.base import Segmentation, Segmenter
 from .candidate import Candidate
-from .crop import ENLARGE, Box, Crop, CropCache, Seen, crop_side, make_crop
+from .crop import ENLARGE, Box, Crop, Square, crop_side, make_crop
+from .crop_cache import CropCache, Seen
+from .crop_store import origin_of
 
 TINY = 4.0
 """An object is looked at again if the crop is so many times as large."""
@@ -82,11 +84,12 @@ def segment(
     check_answers(segmenter, prompts)
     queue = queue or device_queue(segmenter.device)
     cache = cache if cache is not None else CropCache(1)
+    origin = origin_of(slide, segmenter)
     around: Box | None = None
     looks = 1 if crop is not None or prompts.box is not None else LOOKS
     for look in range(1, looks + 1):
         side = crop_side(prompts, segmenter.input_px, view_downsample, size)
-        seen = cache.find(slide.id, segmenter.name, prompts, side) if crop is None else None
+        seen = cache.find(origin, prompts, side) if crop is None else None
         if seen is None:
             yield Progress(0, 3, "reading the slide")
             looked = crop or make_crop(
@@ -94,41 +97,36 @@ def segment(
             )
             encode = partial(segmenter.encode, looked.rgb)
             embedding = yield from answered(queue, encode, priority, Progress(1, 3, "encoding"))
-            seen = cache.put(slide.id, segmenter.name, looked, embedding)
+            seen = cache.put(origin, looked, embedding)
         decode = partial(_decode, segmenter, seen, prompts)
         found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
-        looked, candidate = seen.crop, candidate_of(seen.crop, found, segmenter.name, prompts)
+        cache.keep(origin, seen)  # only now: the answer does not wait for the disk
+        candidate = candidate_of(seen.crop, found, segmenter.name, prompts)
         shown = candidate if size is not None else smallest(candidate)
-        if look == looks or fits(shown, looked, segmenter.input_px):
+        if look == looks or fits(shown, seen.crop, segmenter.input_px):
             break
         size, around = shown.size, shown.box
     return candidate
 
 
 def preview(
-    slide: Slide,
-    prompts: Prompts,
-    segmenter: Segmenter,
-    cache: CropCache,
-    side: float,
-    queue: InferenceQueue | None = None,
-) -> Job[Candidate | None]:
+    slide: Slide, prompts: Prompts, segmenter: Segmenter, cache: CropCache, side: float
+) -> Candidate | None:
     """Answer prompts if a crop is encoded already that shows them; ``None`` if there is none.
 
-    Parameters are those of :func:`segment`; `side` is that of the square to look at, see
+    It is a unit of inference, so it runs in the thread of an :class:`InferenceQueue`. Parameters
+    are those of :func:`segment`; `side` is that of the square to look at, see
     :func:`~.crop.crop_side`. What is answered is not kept: the pointer moves on.
     """
-    seen = cache.find(slide.id, segmenter.name, prompts, side)
+    seen = cache.find(origin_of(slide, segmenter), prompts, side)
     if seen is None:
         return None
-    queue = queue or device_queue(segmenter.device)
-    decode = partial(_decode, segmenter, seen, prompts, False)
-    found = yield from answered(queue, decode, Priority.HOVER, Progress(2, 3, "decoding"))
+    found = _decode(segmenter, seen, prompts, False)
     return candidate_of(seen.crop, found, segmenter.name, prompts)
 
 
 def candidate_of(
-    crop: Crop, found: Segmentation, model: str, prompts: Prompts, number: int = 0
+    crop: Square, found: Segmentation, model: str, prompts: Prompts, number: int = 0
 ) -> Candidate:
     """Place the answer to the object `number` of those that were asked about on the slide."""
     return Candidate(
@@ -154,7 +152,7 @@ def smallest(candidate: Candidate) -> Candidate:
     return likely[min(sized)[1]] if sized else candidate
 
 
-def fits(candidate: Candidate, crop: Crop, input_px: int, slack: float = 1.0) -> bool:
+def fits(candidate: Candidate, crop: Square, input_px: int, slack: float = 1.0) -> bool:
     """Whether the crop shows the object well: neither tiny nor over the edge.
 
     A crop that several objects share may be `slack` times as large as that of one.
@@ -191,7 +189,7 @@ def _decode(segmenter: Segmenter, seen: Seen, prompts: Prompts, keep: bool = Tru
     return found
 
 
-def _known_mask(crop: Crop, prompts: Prompts) -> NDArray[np.float32] | None:
+def _known_mask(crop: Square, prompts: Prompts) -> NDArray[np.float32] | None:
     """Logits ``(1, 256, 256)`` of the mask that is a prompt, as an earlier answer has them."""
     known = prompts.mask
     if known is None:

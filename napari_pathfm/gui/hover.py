@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from ..analysis.candidate import Candidate
-from ..analysis.crop import CropCache, crop_side
+from ..analysis.crop import crop_side
+from ..analysis.crop_cache import CropCache
 from ..analysis.segment import preview, segment
-from ..core.inference import Priority
-from ..core.jobs import Job
+from ..core.inference import Priority, queue
 from ..core.prompts import Prompts
 from ..core.slide import Slide
 from ..models.base import Segmenter
 from .runner import Runner
 
-PREVIEW, AHEAD = "preview", "look ahead"
+AHEAD = "look ahead"
+
+AT_ONCE = 2
+"""Looks that are asked for at the same time: one begins while the answer of another is drawn."""
 
 REST_MS = 120
 """A pointer that has not moved for so long rests: what is around it is encoded."""
@@ -55,45 +61,69 @@ class Hover(QObject):
     """
 
     answered = Signal(object)
-    """The :class:`~napari_pathfm.analysis.segment.Candidate` under the pointer."""
+    """The :class:`~napari_pathfm.analysis.candidate.Candidate` under the pointer."""
+
+    _ended = Signal(object)
 
     def __init__(self, runner: Runner, cache: CropCache, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._runner, self._cache = runner, cache
         self._wanted: Hovered | None = None
-        self._asked: Hovered | None = None
+        self._begun: Hovered | None = None
+        self._asked = 0  # looks that are not over
+        self._left = 0  # how often the pointer has left: what was asked before does not count
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self._look_ahead)
+        self._ended.connect(self._take, Qt.ConnectionType.QueuedConnection)
 
     def move(self, hovered: Hovered) -> None:
         """The pointer is somewhere else."""
         self._wanted = hovered
         self._rest.start()
-        if not self._runner.busy(PREVIEW):
-            self._ask()
+        self._ask()
 
     def leave(self) -> None:
         """There is nothing to preview any more."""
         self._wanted = None
+        self._left += 1
         self._rest.stop()
-        self._runner.cancel(PREVIEW)
         self._runner.cancel(AHEAD)
 
     def _ask(self) -> None:
-        hovered = self._asked = self._wanted
-        if hovered is not None:
-            job = _preview(hovered, self._cache)
-            self._runner.start(job, "", self._take, slot=PREVIEW, failed=_nothing)
-
-    def _take(self, candidate: Candidate | None) -> None:
-        if self._wanted is None:
+        hovered = self._wanted
+        if hovered is None or hovered is self._begun or self._asked == AT_ONCE:
             return
-        if candidate is not None:
+        self._asked += 1
+        look = partial(self._look, self._left)
+        future = queue(hovered.segmenter.device).submit(look, Priority.HOVER)
+        future.add_done_callback(partial(self._tell, self._left))
+
+    def _look(self, left: int) -> Candidate | None:
+        """Answer where the pointer is by now; runs on the inference thread."""
+        hovered = self._wanted
+        if hovered is None or hovered is self._begun or left != self._left:
+            return None
+        self._begun = hovered
+        side = crop_side(
+            hovered.prompts, hovered.segmenter.input_px, hovered.downsample, hovered.size
+        )
+        return preview(hovered.slide, hovered.prompts, hovered.segmenter, self._cache, side)
+
+    def _tell(self, left: int, look: Future[Candidate | None]) -> None:
+        with suppress(RuntimeError):  # the window may be gone by now
+            self._ended.emit((look, left))
+
+    def _take(self, ended: tuple[Future[Candidate | None], int]) -> None:
+        look, left = ended
+        self._asked -= 1
+        # What is wrong with it the click will tell.
+        known = not look.cancelled() and look.exception() is None
+        candidate = look.result() if known else None
+        if candidate is not None and left == self._left and self._wanted is not None:
             self.answered.emit(candidate)
-        if self._wanted is not self._asked:
-            self._ask()
+        self._ask()
 
     def _look_ahead(self) -> None:
         hovered = self._wanted
@@ -119,12 +149,6 @@ def with_point(prompts: Prompts, y: float, x: float, positive: bool) -> Prompts:
     """Return prompts and one point more, ``(y, x)`` in level-0 pixels."""
     points = np.concatenate([prompts.points, [[y, x]]])
     return Prompts(points, np.append(prompts.positive, positive), prompts.box, prompts.mask)
-
-
-def _preview(hovered: Hovered, cache: CropCache) -> Job[Candidate | None]:
-    prompts, segmenter = hovered.prompts, hovered.segmenter
-    side = crop_side(prompts, segmenter.input_px, hovered.downsample, hovered.size)
-    return (yield from preview(hovered.slide, prompts, segmenter, cache, side))
 
 
 def _nothing(_: BaseException) -> None:

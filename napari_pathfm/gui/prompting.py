@@ -12,7 +12,9 @@ from qtpy.QtCore import QObject, Signal
 
 from ..analysis.again import prompts_of, replace
 from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.crop import CropCache, crop_side, likely_size
+from ..analysis.crop import crop_side, likely_size
+from ..analysis.crop_cache import CropCache
+from ..analysis.crop_store import origin_of, user_store
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import segment
 from ..core.edits import Edit
@@ -65,14 +67,13 @@ class Prompting(QObject):
         self._edits = edit_window
         self.segmenter = ChosenSegmenter(session, runner, self)
         self.segmenter.loaded.connect(self._on_loaded)
-        self._cache = CropCache()
+        self._cache = CropCache(store=user_store())
         self._hover = Hover(runner, self._cache, self)
         self._hover.answered.connect(self._on_preview)
         self._at_once = AtOnce(session, runner, self)
         self._at_once.answered.connect(self._keep)
         self._again = 0  # the object that is segmented again; 0 for a new one
         self.overwrite = True
-        self._encoded_by: dict[str, Path | None] = {}  # weights by the name of a segmenter
         self.encoded_here = False  # what is around the pointer
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
@@ -322,8 +323,7 @@ class Prompting(QObject):
             downsample = view_downsample(self._viewer, slide)
             size = self._expected(downsample)
             side = crop_side(prompts, segmenter.input_px, downsample, size)
-            known = self._cache.find(slide.id, segmenter.name, prompts, side) is not None
-            self._tell_encoded(known)
+            self._tell_encoded(self._cache.knows(origin_of(slide, segmenter), prompts, side))
             self._hover.move(Hovered(slide, segmenter, prompts, downsample, size))
 
     def _on_preview(self, candidate: Candidate) -> None:
@@ -378,10 +378,6 @@ class Prompting(QObject):
         return self.layers
 
     def _on_loaded(self) -> None:
-        name, weights = self.segmenter.name, self.segmenter.weights
-        if self._encoded_by.setdefault(name, weights) != weights:
-            self._cache.clear()  # other weights see something else
-            self._encoded_by[name] = weights
         self.changed.emit()
         if self._then is not None:
             self.with_segmenter(self._then)

@@ -295,6 +295,11 @@ class Segmenter(Protocol):
     def answers(self) -> frozenset[str]:
         """Which prompts it understands: "points", "box", "mask"."""
 
+    @property
+    def weights_id(self) -> str:
+        """What tells its weights from others of the same name, the same in every session; "" if
+        there are no others. What is encoded with others is never decoded."""
+
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
 

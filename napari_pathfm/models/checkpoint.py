@@ -14,10 +14,34 @@ if TYPE_CHECKING:
     import torch
 
 
+LOOKED_AT = 1024
+"""Numbers of each array of a network that tell it from another one."""
+
+
 def file_hash(path: Path, digits: int = 16) -> str:
     """Return the first hexadecimal digits of a file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:digits]
+
+
+def state_id(state: State, digits: int = 16) -> str:
+    """Tell parameters from others, in whatever file they come.
+
+    Training changes nearly every number of what it trains, so up to :data:`LOOKED_AT` of each
+    array are looked at: 2.5 GB in a tenth of a second.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits over names, shapes and numbers.
+    """
+    digest = hashlib.blake2b(digest_size=digits // 2)
+    for name, values in sorted(state.items()):
+        flat = values.detach().reshape(-1)
+        # An odd step meets all columns of a matrix.
+        some = flat[:: flat.numel() // LOOKED_AT | 1].float().cpu().numpy()
+        digest.update(f"{name} {tuple(values.shape)}".encode() + some.tobytes())
+    return digest.hexdigest()
 
 
 def read_state(path: Path) -> State:

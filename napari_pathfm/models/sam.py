@@ -7,7 +7,6 @@ and to our ``(y, x)`` here and nowhere else.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from ..core.prompts import Prompts
 from . import precision as precisions
 from .base import ImageEmbedding, Segmentation
 from .catalog import entries
-from .checkpoint import load_into, read_state
+from .checkpoint import load_into, read_state, state_id
 from .compiled import SEGMENTER, Compiled, Compiler, Origin
 from .device import default_device, to_device
 from .folding import fold_batch_norms
@@ -197,8 +196,9 @@ class SamSegmenter:
         from .mask_decoder import MaskDecoder
 
         self.name, self.device = name, device
+        self.weights_id = state_id(network.state_dict())
         self.input_px, self.answers = input_px, answers
-        self._normalise, self._origin, self._network = normalise, origin, network
+        self._normalise, self._origin = normalise, origin
         network.requires_grad_(False).eval()
         parts: Any = network.to(device)
         square = torch.zeros(1, 3, input_px, input_px, device=device)
@@ -209,7 +209,9 @@ class SamSegmenter:
         decoder = self._converted(parts.mask_decoder)
         self._mask_decoder = MaskDecoder(decoder, self._precision, multimask).eval()
         self._places: Any = None  # encoded positions of the features, the same for all images
-        self._compiler = Compiler(_name(name, decoder), device, SEGMENTER, WORTH_SECONDS)
+        self._all = torch.nn.ModuleList([self._image_encoder, self._mask_decoder])
+        identity = f"{name} decoder {self.weights_id} {multimask}"
+        self._compiler = Compiler(identity, device, SEGMENTER, WORTH_SECONDS)
         self._compiled = self._find_compiled()
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
@@ -345,7 +347,7 @@ class SamSegmenter:
         found: tuple[torch.Tensor, torch.Tensor] = self._mask_decoder(*inputs)
         if alone:
             seconds = time.perf_counter() - start
-            self._compiler.worked(seconds, self._origin, self._network, self._precision)
+            self._compiler.worked(seconds, self._origin, self._all, self._precision)
         return found
 
     def _find_compiled(self) -> Compiled | None:
@@ -363,7 +365,7 @@ class SamSegmenter:
 
         Does nothing where that was done, or is not possible.
         """
-        self._compiler.start(self._origin, self._network, self._precision)
+        self._compiler.start(self._origin, self._all, self._precision)
         self._compiler.wait()
 
     def to_compile(self) -> tuple[MaskDecoder, list[tuple[torch.Tensor, ...]]]:
@@ -412,15 +414,6 @@ class SamSegmenter:
         if "points" in self.answers:
             return "click on it or draw a box."
         return "draw a box, or choose sam-vit-b, which answers points too."
-
-
-def _name(name: str, decoder: torch.nn.Module) -> str:
-    """What tells decoders apart."""
-    digest = hashlib.blake2b(digest_size=12)
-    for key, value in decoder.state_dict().items():
-        digest.update(f"{key} {tuple(value.shape)}".encode())
-        digest.update(value.float().cpu().numpy().tobytes())
-    return f"{name} decoder {digest.hexdigest()}"
 
 
 def _alike(prompts: Sequence[Prompts]) -> list[list[int]]:

@@ -35,6 +35,7 @@ class ColourRegion:
 
     name, device, input_px = NAME, "cpu", 512
     answers = frozenset({"points", "box"})
+    weights_id = ""  # there are none
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         """Turn a ``(h, w, 3)`` uint8 crop into smooth CIELAB, ``(3, h, w)`` float32."""

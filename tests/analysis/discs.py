@@ -84,7 +84,7 @@ class DarkByExample:
 class DarkInBox:
     """Segments what is dark in a box; or what is not, if it is to be wrong."""
 
-    name, device, input_px = "dark in a box", "cpu", 512
+    name, device, input_px, weights_id = "dark in a box", "cpu", 512, ""
 
     def __init__(self, wrong: bool = False, answers: frozenset[str] = frozenset({"box"})) -> None:
         self.wrong, self.answers = wrong, answers

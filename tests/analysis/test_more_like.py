@@ -118,7 +118,7 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(
 
 
 def test_features_belong_to_what_lies_at_their_centre() -> None:
-    crop = Crop(0, 100.0, 200.0, 64, 1.0, np.zeros((64, 64, 3), np.uint8))
+    crop = Crop(0, 100.0, 200.0, 64, 1.0, 64, np.zeros((64, 64, 3), np.uint8))
     inside = covered(crop, (8, 8), MaskPrompt(np.ones((8, 4), bool), 116.0, 232.0, 2.0))
     assert np.argwhere(inside).tolist() == [[r, 4] for r in (2, 3)]
     speck = covered(crop, (8, 8), MaskPrompt(np.ones((1, 1), bool), 141.0, 203.0))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_pathfm.analysis.candidate import Candidate, commit_edit
-from napari_pathfm.analysis.crop import MARGIN, Crop, CropCache, make_crop
+from napari_pathfm.analysis.crop import MARGIN, Crop, make_crop
+from napari_pathfm.analysis.crop_cache import CropCache
+from napari_pathfm.analysis.crop_store import Origin
 from napari_pathfm.analysis.segment import preview, segment
 from napari_pathfm.core.inference import InferenceQueue
 from napari_pathfm.core.jobs import run
@@ -63,7 +65,7 @@ class DiscSlide:
 class DarkSegmenter:
     """Answers "what is dark in the box" exactly, so that geometry can be judged."""
 
-    name, device, input_px = "dark", "cpu", 256
+    name, device, input_px, weights_id = "dark", "cpu", 256, ""
 
     def __init__(self, answers: Sequence[str] = ("points", "box")) -> None:
         self.answers = frozenset(answers)
@@ -234,9 +236,9 @@ def test_each_click_corrects_the_answer_before_it() -> None:
 
 def test_a_preview_answers_only_where_a_crop_is_encoded() -> None:
     segmenter, cache, slide = DarkSegmenter(), CropCache(), DiscSlide()
-    assert run(preview(slide, point(900, 1300), segmenter, cache, 768)) is None
+    assert preview(slide, point(900, 1300), segmenter, cache, 768) is None
     run(segment(slide, point(900, 1300), segmenter, 3.0, cache))
-    found = run(preview(slide, point(910, 1290), segmenter, cache, 768))
+    found = preview(slide, point(910, 1290), segmenter, cache, 768)
     assert found is not None
     assert disc_iou(*found.level0_mask()) > 0.97
     assert segmenter.encoded == 1
@@ -246,7 +248,7 @@ def test_a_click_where_the_preview_was_costs_nothing() -> None:
     segmenter, cache, slide = Remembering(), CropCache(), DiscSlide()
     run(segment(slide, point(900, 1300), segmenter, 3.0, cache))
     segmenter.asked.clear()
-    shown = run(preview(slide, point(905, 1305), segmenter, cache, 768))
+    shown = preview(slide, point(905, 1305), segmenter, cache, 768)
     kept = run(segment(slide, point(905, 1305), segmenter, 3.0, cache))
     assert len(segmenter.asked) == 1
     assert shown is not None
@@ -268,16 +270,19 @@ def test_the_encoder_runs_once_for_clicks_in_one_place() -> None:
 
 
 def test_the_cache_forgets_the_least_recently_used() -> None:
-    cache = CropCache(limit=2)
+    cache, origin = CropCache(limit=2), Origin("slide", "model", "weights")
     rgb = np.zeros((64, 64, 3), np.uint8)
     for place in (0.0, 1000.0, 0.0, 2000.0):
-        crop = Crop(0, place, 0.0, 64, 1.0, rgb)
-        cache.put("slide", "model", crop, ImageEmbedding("model", (64, 64), rgb))
+        crop = Crop(0, place, 0.0, 64, 1.0, 64, rgb)
+        cache.put(origin, crop, ImageEmbedding("model", (64, 64), rgb))
     assert len(cache) == 2
-    assert cache.find("slide", "model", point(32, 32), 64) is not None
-    assert cache.find("slide", "model", point(1032, 32), 64) is None
-    assert cache.find("slide", "other", point(32, 32), 64) is None
-    assert cache.find("another", "model", point(32, 32), 64) is None
+    assert cache.find(origin, point(32, 32), 64) is not None
+    assert cache.find(origin, point(1032, 32), 64) is None
+    for part in Origin._fields:
+        other = origin._replace(**{part: "another"})
+        assert cache.find(other, point(32, 32), 64) is None
+        assert not cache.knows(other, point(32, 32), 64)
+    assert cache.knows(origin, point(32, 32), 64)
     cache.clear()
     assert not len(cache)
 

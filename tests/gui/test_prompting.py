@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis import crop_store
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.gui.prompting import Prompting
 from napari_pathfm.models import catalog
@@ -21,9 +23,12 @@ class DarkSegmenter:
     """Answers with the dark disc under the prompts, exactly."""
 
     name, device, input_px = "dark", "cpu", 256
+    encoded = 0  # by all of them
     answers = frozenset({"points", "box"})
+    weights_id = ""
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        DarkSegmenter.encoded += 1
         return ImageEmbedding(self.name, rgb.shape[:2], rgb)
 
     def decode(
@@ -375,3 +380,37 @@ def test_neighbours_are_kept_or_taken_from(stage: Stage, prompting: Prompting, w
     stage.press("C")
     wait(lambda: number not in dict(stage.store.objects.items()))
     assert np.pi * radius**2 * 0.95 < max(row.area for row in stage.store.objects.values())
+
+
+def test_what_was_encoded_in_an_earlier_session_is_not_encoded_again(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(crop_store, "folder", lambda: tmp_path / "crops")
+    monkeypatch.delenv(crop_store.OFF)
+    y, x, radius = DISCS[0]
+
+    def session() -> tuple[Prompting, int]:
+        """Choose points in a new window's stead, rest on a disc, click on it and take it back."""
+        made = Prompting(stage.viewer, stage.session, stage.runner, stage.edits)
+        made.point_mode()
+        wait(lambda: made.segmenter.ready is not None and not stage.runner.running)
+        before = DarkSegmenter.encoded
+        stage.hover(y, x)
+        wait(lambda: made.encoded_here and not stage.runner.running)
+        assert made.layers is not None
+        assert made.layers.scratch.visible
+        stage.click(y, x + radius / 4)
+        wait(lambda: made.candidate is not None)
+        made.cancel()
+        encoded = DarkSegmenter.encoded - before
+        stage.session.annotations = None  # its layers go
+        stage.session.annotations = stage.store
+        return made, encoded
+
+    first, encoded = session()
+    assert encoded == 1
+    store = first._cache._store
+    assert store is not None
+    store.settle()
+    _, encoded = session()
+    assert not encoded

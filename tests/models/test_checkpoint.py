@@ -17,6 +17,7 @@ from napari_pathfm.models.checkpoint import (
     load_into,
     read_state,
     resample_positions,
+    state_id,
 )
 
 Write = Callable[[str, bytes], Path]
@@ -39,6 +40,31 @@ def network() -> torch.nn.Module:
 def test_hash(broken_file: Write) -> None:
     path = broken_file("a.bin", b"weights")
     assert file_hash(path) == hashlib.sha256(b"weights").hexdigest()[:16]
+
+
+def test_parameters_are_told_apart_in_whatever_file_they_come(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    state = torch.nn.Sequential(torch.nn.Linear(300, 900), torch.nn.BatchNorm1d(900)).state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    save_file(state, tmp_path / "a.safetensors")
+    known = state_id(state)
+    assert len(known) == 16
+    for name in ("a.pth", "a.safetensors"):
+        assert state_id(read_state(tmp_path / name)) == known
+    assert state_id(dict(reversed(state.items()))) == known
+    assert state_id({}) != known
+    others = []
+    for name, values in state.items():
+        others.append({**state, name: values + 1})
+        others.append({key: value for key, value in state.items() if key != name})
+    others.append({**state, "0.weight": state["0.weight"].T.contiguous().reshape(900, 300)})
+    row, column = state["0.weight"].clone(), state["0.weight"].clone()
+    column[:, 7] += 1e-3
+    row[7] += 1e-3
+    others += [{**state, "0.weight": row}, {**state, "0.weight": column}]
+    assert len({known, *map(state_id, others)}) == len(others) + 1
 
 
 def test_code_is_never_run(tmp_path: Path) -> None:
