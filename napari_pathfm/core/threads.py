@@ -39,4 +39,6 @@ def be_polite() -> None:
     pool of a network, say). Elsewhere it belongs to the process, so nothing is done.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()
+        lowered = max(10, os.getpriority(os.PRIO_PROCESS, thread))  # only root may raise it again
+        os.setpriority(os.PRIO_PROCESS, thread, lowered)
