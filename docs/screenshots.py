@@ -36,6 +36,9 @@ WINDOW = (1600, 1000)
 DOCK_PX = 480
 """Height of what is shown of the dock."""
 
+ATTENTION = "attention"
+"""Name of the layer, and of its picture."""
+
 PARTS, PART_TILES = 60, 12
 """What a head of slides is trained on: random parts of the one slide there is."""
 
@@ -80,10 +83,13 @@ class Pictures(Demo):
         explore.attention.offer()
         explore.attention.button.click()
         self.driver.wait(lambda: not self.place.runner.running, "the attention", 60)
-        self.driver.picture("attention")
+        self.driver.picture(ATTENTION)
 
     def segment(self) -> None:
         """Segment, and then show each gesture on what was found."""
+        for layer in self.viewer.layers:
+            if layer.name == ATTENTION:
+                layer.visible = False  # it would lie over the objects
         super().segment()
         self.click()
         self.change_shape()

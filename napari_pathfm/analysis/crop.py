@@ -14,7 +14,7 @@ from ..core.tiles import level_for_downsample, to_level
 MARGIN = 2.0
 """Side of a crop in extents of the prompts: a box fills half of it."""
 
-ROOM = 3.0
+ROOM = 2.0
 """Side of a crop in sizes of an object that is only about known."""
 
 SMOOTH_PX = 512

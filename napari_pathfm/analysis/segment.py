@@ -23,8 +23,9 @@ from .crop import ENLARGE, Box, Crop, Square, crop_side, make_crop
 from .crop_cache import CropCache, Seen
 from .crop_store import origin_of
 
-TINY = 4.0
-"""An object is looked at again if the crop is so many times as large."""
+TINY, BEYOND = 3.0, 1.5
+"""An object is looked at again if the crop is so many times as large, or does not show all of it:
+then it is taken to be so many times as large as what is seen."""
 
 LIKELY = 0.7
 """An answer may be meant if its score is at least this part of the best one."""
@@ -103,9 +104,10 @@ def segment(
         cache.keep(origin, seen)  # only now: the answer does not wait for the disk
         candidate = candidate_of(seen.crop, found, segmenter.name, prompts)
         shown = candidate if size is not None else smallest(candidate)
-        if look == looks or fits(shown, seen.crop, segmenter.input_px):
+        better = better_size(shown, seen.crop, segmenter.input_px)
+        if look == looks or better is None:
             break
-        size, around = shown.size, shown.box
+        size, around = better, shown.box
     return candidate
 
 
@@ -152,19 +154,24 @@ def smallest(candidate: Candidate) -> Candidate:
     return likely[min(sized)[1]] if sized else candidate
 
 
-def fits(candidate: Candidate, crop: Square, input_px: int, slack: float = 1.0) -> bool:
-    """Whether the crop shows the object well: neither tiny nor over the edge.
+def better_size(
+    candidate: Candidate, crop: Square, input_px: int, slack: float = 1.0
+) -> float | None:
+    """About how large an object is that its crop does not show well; ``None`` if it does.
 
-    A crop that several objects share may be `slack` times as large as that of one.
+    It is tiny in the crop, or reaches over the edge and is larger than what is seen of it. A crop
+    that several objects share may be `slack` times as large as that of one.
     """
     if candidate.box is None or candidate.size is None:
-        return True
+        return None
     y0, x0, y1, x1 = candidate.box
     edge = crop.side / 64
     over = min(y0 - crop.y, x0 - crop.x, crop.y + crop.side - y1, crop.x + crop.side - x1) < edge
+    if over:
+        return BEYOND * candidate.size
     nearest = crop.side <= 1.1 * slack * input_px / ENLARGE
-    tiny = crop.side > slack * TINY * candidate.size and not nearest
-    return not tiny and not over
+    tiny = crop.side > TINY * slack * candidate.size and not nearest
+    return candidate.size if tiny else None
 
 
 def _decode(segmenter: Segmenter, seen: Seen, prompts: Prompts, keep: bool = True) -> Segmentation:

@@ -24,7 +24,7 @@ from .candidate import Candidate
 from .crop import Crop
 from .distinct import distinct
 from .proposals import Pace
-from .segment import LOOKS, candidate_of, check_answers, fits, smallest
+from .segment import LOOKS, better_size, candidate_of, check_answers, smallest
 from .shared_crops import SLACK, Asked, SharedCrop, shared_crops
 from .taken import Taken
 
@@ -169,7 +169,7 @@ class _Work:
         if asked.prompts.box is not None:
             return None
         shown = candidate if asked.size is not None else smallest(candidate)
-        return None if fits(shown, crop, self._segmenter.input_px, SLACK) else shown.size
+        return better_size(shown, crop, self._segmenter.input_px, SLACK)
 
     def _take(self, candidate: Candidate) -> None:
         self._done += 1

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ..core.prompts import Prompts
 from ..core.slide import Slide
-from .crop import ENLARGE, MARGIN, SMOOTH_PX, Box, Crop, crop_side, read_square
+from .crop import ENLARGE, MARGIN, ROOM, SMOOTH_PX, Box, Crop, crop_side, read_square
 
 SLACK = 2.0
 """A shared crop is at most so many times as large as that of one of its objects alone."""
 
-BESIDE_BOX, ROUND_POINT = 1 / 8, 1 / 3
-"""What is kept free round a box, and round points, in sides of the crop of that object alone: with
-a :data:`~.crop.ROOM` of 3, the object that is expected lies in the crop wherever it is clicked."""
+BESIDE_BOX, ROUND_POINT = 1 / 8, 1 / ROOM
+"""What is kept free round a box, and round points, in sides of the crop of that object alone: so
+the object that is expected lies in the crop wherever it is clicked."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -294,7 +294,7 @@ def reopened(folder: Path) -> CropCache:
 def test_the_next_session_encodes_nothing_again(reopened: CropCache) -> None:
     slide, segmenter = DiscSlide(), DarkSegmenter()
     origin = origin_of(slide, segmenter)
-    found = run(preview(slide, point(905, 1305), segmenter, reopened, 768))
+    found = preview(slide, point(905, 1305), segmenter, reopened, 768)
     assert found is not None
     again = run(segment(slide, point(910, 1290), segmenter, 3.0, reopened))
     assert not segmenter.encoded
