@@ -19,9 +19,10 @@ from ..core.jobs import Job, Progress
 from ..core.slide import RGB
 from ..io.synthetic import Scene
 from ..models.base import Segmenter
+from ..models.click import INPUT_PX
 
-SIDE = 256
-"""Pixels of a truth, and of the answers of SAM's decoder."""
+SIDE = INPUT_PX
+"""Pixels of a truth, and of the answers of the click model's decoder."""
 
 RANGES = ((0.45, 1.5, 4.0), (0.4, 1.5, 10.0), (0.15, 0.25, 1.5))
 """Parts of the crops, and their sides in sizes of the object: as near as one looks for a second
@@ -30,7 +31,7 @@ time; at any scale, up to a view of many; and too near, which a score has to tel
 SMALLEST = 40
 """Least side of a crop in pixels: more enlarged than that nothing can be seen."""
 
-LEAST_PX, LEAST_PART = 40, 0.5
+LEAST_PX, LEAST_PART = 20, 0.5
 """Objects of a crop that count: so many pixels of its truth, and so much of them inside it; of the
 one that the crop was cut around any part."""
 
@@ -148,7 +149,7 @@ class EncodedCrops:
     features : ndarray
         ``(N, C, h, w)`` float16, of the image encoder.
     truths : ndarray
-        ``(N, 256, 256)`` uint16: an id an object, 0 for none.
+        ``(N, SIDE, SIDE)`` uint16: an id an object, 0 for none.
     ids : list of ndarray
         Those of each crop that count as objects.
     inside : list of ndarray
@@ -232,7 +233,7 @@ def cut(
     rgb : ndarray
         ``(h, h, 3)`` uint8, white outside the image.
     truth : ndarray
-        ``(256, 256)`` uint16 ids.
+        ``(SIDE, SIDE)`` uint16 ids.
     counting : ndarray
         Ids that count as objects of this crop.
     inside : ndarray

@@ -20,8 +20,16 @@ ROOM = 2.0
 SMOOTH_PX = 512
 """Crops have up to this many pixels a side even for a smaller network: masks come out smoother."""
 
-ENLARGE = 6
-"""Level-0 pixels are enlarged at most so many times for the network; more shows nothing new."""
+ENLARGE, NEAREST = 6, 40.0
+"""Level-0 pixels are enlarged at most so many times for the network, and a crop has at least so
+many a side; what is nearer shows nothing new."""
+
+ROUGH = 8.0
+"""A square that is so many times as large as wanted shows roughly what lies in it."""
+
+LARGER = 1.5
+"""The next object may be so many times as large as the last one: with more room than it needs it is
+still seen, and looked at again, but what is cut off is hardly known as the whole."""
 
 LIKELY_PX = 8.0, 500.0
 """Between these sizes on the screen an object is likely to be like the last one."""
@@ -71,15 +79,20 @@ class Square:
             Side of the square that would be looked at, level-0 pixels; this one's must not differ
             by more than a factor of 2.
         """
+        return 0.5 <= self.side / side <= 2 and self._surrounds(extent)
+
+    def hints(self, extent: Box, side: float) -> bool:
+        """Whether it shows what lies in `extent` at least from afar; else as :meth:`suits`."""
+        return hints(self.side, side) and self._surrounds(extent)
+
+    def _surrounds(self, extent: Box) -> bool:
         y0, x0, y1, x1 = extent
-        mine = self.side
-        near, far = mine / 8, mine * 7 / 8
+        near, far = self.side / 8, self.side * 7 / 8
         return (
             self.y + near <= y0
             and y1 <= self.y + far
             and self.x + near <= x0
             and x1 <= self.x + far
-            and 0.5 <= mine / side <= 2
         )
 
     def prompts(self, prompts: Prompts) -> Prompts:
@@ -110,14 +123,19 @@ class Crop(Square):
         return Square(self.level, self.y, self.x, self.size, self.downsample, self.px)
 
 
+def hints(side: float, wanted: float) -> bool:
+    """Whether a square of one side is of use where one of another is wanted."""
+    return 0.5 <= side / wanted <= ROUGH
+
+
 def likely_size(last: float | None, view_downsample: float) -> float | None:
-    """About how large the next object is, level-0 pixels: as the last one, if there is one.
+    """About how large the next object may be, level-0 pixels: by the last one, if there is one.
 
     That says nothing where the view has been zoomed so that it would hardly be seen, or fill all
     of it.
     """
     low, high = (pixels * view_downsample for pixels in LIKELY_PX)
-    return last if last is not None and low < last < high else None
+    return LARGER * last if last is not None and low < last < high else None
 
 
 def crop_side(
@@ -134,7 +152,23 @@ def crop_side(
     shown = input_px * view_downsample if size is None else ROOM * size
     if prompts.box is not None:
         shown = 0.0
-    return max(around, shown, input_px / ENLARGE)
+    return max(around, shown, least_side(input_px))
+
+
+def least_side(input_px: int) -> float:
+    """Side of the smallest square that is looked at, level-0 pixels."""
+    return max(input_px / ENLARGE, NEAREST)
+
+
+def check_inside(slide: Slide, prompts: Prompts) -> None:
+    """Raise ``ValueError`` with a remedy where there is no prompt on the slide."""
+    y0, x0, y1, x1 = prompts.extent
+    height, width = slide.levels[0].shape
+    if y1 < 0 or x1 < 0 or y0 >= height or x0 >= width:
+        raise ValueError(
+            f"The prompts lie outside the slide of {height} x {width} pixels: "
+            "click or draw the box on the tissue."
+        )
 
 
 def make_crop(
@@ -167,13 +201,9 @@ def make_crop(
     ValueError
         There is no prompt, or all of them lie outside the slide.
     """
+    check_inside(slide, prompts)
     y0, x0, y1, x1 = prompts.extent
     height, width = slide.levels[0].shape
-    if y1 < 0 or x1 < 0 or y0 >= height or x0 >= width:
-        raise ValueError(
-            f"The prompts lie outside the slide of {height} x {width} pixels: "
-            "click or draw the box on the tissue."
-        )
     side = crop_side(prompts, input_px, view_downsample, size)
     side = max(min(side, float(max(height, width))), MARGIN * max(y1 - y0, x1 - x0))
     y0, x0, y1, x1 = around or (y0, x0, y1, x1)

@@ -21,7 +21,7 @@ from .crop_store import CropStore, Origin
 
 @dataclass(eq=False)
 class Seen:
-    """A crop that a segmenter has encoded; its answers belong to the inference thread.
+    """A crop that a segmenter has encoded; its answers are made on the inference thread.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Seen:
         Where it lies.
     embedding : ImageEmbedding
     logits : dict
-        What it answered best to prompts, ``(1, 256, 256)`` float32 by :attr:`Prompts.key`: the
+        What it answered best to prompts, ``(1, p, p)`` float32 by :attr:`Prompts.key`: the
         next click corrects it.
     latest : tuple or None
         What was asked last, as :attr:`Prompts.key`, and the answer: the click comes where the mask
@@ -77,15 +77,16 @@ class CropCache:
             self._store.keep(origin, seen.crop, seen.embedding)
 
     def knows(self, origin: Origin, prompts: Prompts, side: float) -> bool:
-        """Whether there is a crop that suits, in memory or on disk; never waits for the disk.
+        """Whether prompts are answered at once, if roughly at first; never waits for the disk.
 
-        Parameters are those of :meth:`find`. What is on disk from before is known once
+        Parameters are those of :meth:`find`. There is a crop in memory that shows them at least
+        from afar, or one on disk that suits. What is on disk from before is known once
         :meth:`find` has looked there.
         """
         extent = prompts.extent
         on_disk = () if self._store is None else self._store.squares(origin)
         known = any(square.suits(extent, side) for square in on_disk)
-        return known or self._remembered(origin, extent, side) is not None
+        return known or self.rough(origin, prompts, side) is not None
 
     def find(self, origin: Origin, prompts: Prompts, side: float) -> Seen | None:
         """Return the newest crop that still suits, or ``None``; may read it, so not in the window.
@@ -101,6 +102,24 @@ class CropCache:
         """
         extent = prompts.extent
         return self._remembered(origin, extent, side) or self._read(origin, extent, side)
+
+    def rough(self, origin: Origin, prompts: Prompts, side: float) -> Seen | None:
+        """Return the crop in memory that comes nearest to `side`, and shows the prompts at all.
+
+        Parameters are those of :meth:`find`; the crop may be :data:`~.crop.ROUGH` times as large.
+        """
+        extent = prompts.extent
+        with self._lock:
+            hints = [
+                (abs(square.side - side), number, (whose, square))
+                for number, (whose, square) in enumerate(self._seen)
+                if whose == origin and square.hints(extent, side)
+            ]
+            if not hints:
+                return None
+            *_, key = min(hints)
+            self._seen.move_to_end(key)
+            return self._seen[key]
 
     def clear(self) -> None:
         """Forget everything that is in memory."""

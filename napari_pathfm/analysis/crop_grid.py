@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.slide import Slide
-from .crop import ENLARGE, SMOOTH_PX, Box, Crop, read_square
+from .crop import SMOOTH_PX, Box, Crop, least_side, read_square
 
 LARGEST = 2.0
 """What is more than so many times as large as expected is no such object."""
@@ -69,7 +69,7 @@ class Cell:
 def side_for(size: float, input_px: int) -> float:
     """Side of a crop for objects of a size, both in level-0 pixels."""
     sizes = min(max(input_px / OBJECT_PX, FEWEST), MOST)
-    return max(size * sizes, input_px / ENLARGE)
+    return max(size * sizes, least_side(input_px))
 
 
 def cell_rows(region: Box, size: float, input_px: int) -> list[list[Cell]]:

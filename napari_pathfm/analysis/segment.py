@@ -19,22 +19,22 @@ from ..core.prompts import Prompts
 from ..core.slide import Slide
 from ..models.base import Segmentation, Segmenter
 from .candidate import Candidate
-from .crop import ENLARGE, Box, Crop, Square, crop_side, make_crop
+from .crop import Box, Crop, Square, check_inside, crop_side, least_side, make_crop
 from .crop_cache import CropCache, Seen
-from .crop_store import origin_of
+from .crop_store import Origin, origin_of
 
 TINY, BEYOND = 3.0, 1.5
 """An object is looked at again if the crop is so many times as large, or does not show all of it:
 then it is taken to be so many times as large as what is seen."""
 
-LIKELY = 0.7
+LIKELY = 0.8
 """An answer may be meant if its score is at least this part of the best one."""
 
 LOOKS = 3
-"""At most so many crops are looked at for a click."""
+"""Crops that are looked at for a click, at most."""
 
 LOGITS_PX, SURE = 256, 8.0
-"""Side of what segmenters take as a mask, and the logit of its pixels."""
+"""Side of a mask that is a prompt, as segmenters get it, and the logit of its pixels."""
 
 
 def segment(
@@ -47,12 +47,14 @@ def segment(
     crop: Crop | None = None,
     size: float | None = None,
     priority: Priority = Priority.CLICK,
+    looks: int = LOOKS,
 ) -> Job[Candidate]:
     """Segment the object that the prompts mean.
 
     Each further click corrects the answer to those before it. Where a first answer shows that the
     object is much smaller than the square that was looked at, or reaches over its edge, it is
-    looked at again, in a square that fits it.
+    looked at again, in a square that fits it. Answers before the last one, also of a crop that is
+    encoded already though it shows the object from afar, are told as :attr:`Progress.so_far`.
 
     Parameters
     ----------
@@ -73,6 +75,8 @@ def segment(
         clicks before, or of the last object.
     priority : Priority
         In the queue.
+    looks : int
+        At most so many crops are looked at.
 
     Raises
     ------
@@ -83,32 +87,70 @@ def segment(
     if not prompts:
         raise ValueError("There is no prompt yet: click on an object or draw a box around it.")
     check_answers(segmenter, prompts)
+    check_inside(slide, prompts)
     queue = queue or device_queue(segmenter.device)
     cache = cache if cache is not None else CropCache(1)
     origin = origin_of(slide, segmenter)
     around: Box | None = None
-    looks = 1 if crop is not None or prompts.box is not None else LOOKS
+    looks = 1 if crop is not None or prompts.box is not None else looks
     for look in range(1, looks + 1):
         side = crop_side(prompts, segmenter.input_px, view_downsample, size)
         seen = cache.find(origin, prompts, side) if crop is None else None
         if seen is None:
+            hint = cache.rough(origin, prompts, side) if crop is None and look == 1 else None
+            if hint is not None:
+                yield from _hinted(segmenter, hint, prompts, queue, priority)
             yield Progress(0, 3, "reading the slide")
             looked = crop or make_crop(
                 slide, prompts, segmenter.input_px, view_downsample, size, around
             )
-            encode = partial(segmenter.encode, looked.rgb)
-            embedding = yield from answered(queue, encode, priority, Progress(1, 3, "encoding"))
-            seen = cache.put(origin, looked, embedding)
-        decode = partial(_decode, segmenter, seen, prompts)
-        found = yield from answered(queue, decode, priority, Progress(2, 3, "decoding"))
+            wanted = side if crop is None else None
+            encode = partial(_encode, segmenter, cache, origin, looked, prompts, wanted)
+            seen = yield from answered(queue, encode, priority, Progress(1, 3, "encoding"))
+        found = yield from _decoded(segmenter, seen, prompts, queue, priority)
         cache.keep(origin, seen)  # only now: the answer does not wait for the disk
         candidate = candidate_of(seen.crop, found, segmenter.name, prompts)
-        shown = candidate if size is not None else smallest(candidate)
+        shown = candidate if size is not None else meant(candidate)
         better = better_size(shown, seen.crop, segmenter.input_px)
         if look == looks or better is None:
             break
         size, around = better, shown.box
+        yield Progress(0, 3, "looking closer", so_far=shown)
     return candidate
+
+
+def _hinted(
+    segmenter: Segmenter, seen: Seen, prompts: Prompts, queue: InferenceQueue, priority: Priority
+) -> Job[None]:
+    """Answer from a crop that is at hand, while nobody has seen a better one."""
+    found = yield from _decoded(segmenter, seen, prompts, queue, priority)
+    candidate = meant(candidate_of(seen.crop, found, segmenter.name, prompts))
+    yield Progress(0, 3, "looking closer", so_far=candidate)
+
+
+def _decoded(
+    segmenter: Segmenter, seen: Seen, prompts: Prompts, queue: InferenceQueue, priority: Priority
+) -> Job[Segmentation]:
+    """Answer prompts; what was shown under the pointer is not asked for again."""
+    latest = seen.latest
+    if latest is not None and latest[0] == prompts.key:
+        seen.logits[prompts.key] = latest[1].logits[:, 0]
+        return latest[1]
+    decode = partial(_decode, segmenter, seen, prompts)
+    return (yield from answered(queue, decode, priority, Progress(2, 3, "decoding")))
+
+
+def _encode(
+    segmenter: Segmenter,
+    cache: CropCache,
+    origin: Origin,
+    crop: Crop,
+    prompts: Prompts,
+    side: float | None,
+) -> Seen:
+    """Encode a crop, unless one of `side` was encoded while this waited; a unit of inference."""
+    seen = None if side is None else cache.find(origin, prompts, side)
+    return seen or cache.put(origin, crop, segmenter.encode(crop.rgb))
 
 
 def preview(
@@ -116,15 +158,19 @@ def preview(
 ) -> Candidate | None:
     """Answer prompts if a crop is encoded already that shows them; ``None`` if there is none.
 
-    It is a unit of inference, so it runs in the thread of an :class:`InferenceQueue`. Parameters
-    are those of :func:`segment`; `side` is that of the square to look at, see
-    :func:`~.crop.crop_side`. What is answered is not kept: the pointer moves on.
+    One that shows them from afar is better than none. It is a unit of inference, so it runs in the
+    thread of an :class:`InferenceQueue`. Parameters are those of :func:`segment`; `side` is that of
+    the square to look at, see :func:`~.crop.crop_side`. What is answered is not kept: the pointer
+    moves on.
     """
-    seen = cache.find(origin_of(slide, segmenter), prompts, side)
-    if seen is None:
+    origin = origin_of(slide, segmenter)
+    seen = cache.find(origin, prompts, side)
+    hint = cache.rough(origin, prompts, side) if seen is None else seen
+    if hint is None:
         return None
-    found = _decode(segmenter, seen, prompts, False)
-    return candidate_of(seen.crop, found, segmenter.name, prompts)
+    found = _decode(segmenter, hint, prompts, False)
+    candidate = candidate_of(hint.crop, found, segmenter.name, prompts)
+    return candidate if seen is not None else meant(candidate)
 
 
 def candidate_of(
@@ -154,6 +200,13 @@ def smallest(candidate: Candidate) -> Candidate:
     return likely[min(sized)[1]] if sized else candidate
 
 
+def meant(candidate: Candidate) -> Candidate:
+    """Choose as :func:`smallest` where a single click leaves open what is meant."""
+    prompts = candidate.prompts
+    said = prompts.box is not None or prompts.mask is not None or len(prompts.points) > 1
+    return candidate if said else smallest(candidate)
+
+
 def better_size(
     candidate: Candidate, crop: Square, input_px: int, slack: float = 1.0
 ) -> float | None:
@@ -169,7 +222,7 @@ def better_size(
     over = min(y0 - crop.y, x0 - crop.x, crop.y + crop.side - y1, crop.x + crop.side - x1) < edge
     if over:
         return BEYOND * candidate.size
-    nearest = crop.side <= 1.1 * slack * input_px / ENLARGE
+    nearest = crop.side <= 1.1 * slack * least_side(input_px)
     tiny = crop.side > TINY * slack * candidate.size and not nearest
     return candidate.size if tiny else None
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.prompts import Prompts
 from ..core.slide import Slide
-from .crop import ENLARGE, MARGIN, ROOM, SMOOTH_PX, Box, Crop, crop_side, read_square
+from .crop import MARGIN, ROOM, SMOOTH_PX, Box, Crop, crop_side, least_side, read_square
 
 SLACK = 2.0
 """A shared crop is at most so many times as large as that of one of its objects alone."""
@@ -96,7 +96,7 @@ def shared_crops(
     list of SharedCrop
         Small ones first, and those of about one size from the top.
     """
-    smallest = input_px / ENLARGE
+    smallest = least_side(input_px)
     sides = [one.side(input_px, view_downsample, float(max(shape))) for one in asked]
     alike: defaultdict[int, list[int]] = defaultdict(list)
     for number, side in enumerate(sides):

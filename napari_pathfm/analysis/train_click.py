@@ -199,7 +199,7 @@ def _rounds(
 def _loss(
     masks: torch.Tensor, scores: torch.Tensor, wanted: torch.Tensor, inside: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss of ``(B, 3, 256, 256)`` answers, and their ``(B, 3)`` IoUs with the whole objects.
+    """Loss of ``(B, 3, h, w)`` answers, and their ``(B, 3)`` IoUs with the whole objects.
 
     Of an object that the crop does not show whole, `inside` is the part that it does: a score is
     to tell that one has to look from farther away.

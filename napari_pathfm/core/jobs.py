@@ -22,12 +22,15 @@ class Progress:
         What is being done, for people.
     unit : str
         Name of the unit in the plural ("tiles"), for the rate; empty for none.
+    so_far : object
+        What the job would return if it ended here, where that is worth showing; else ``None``.
     """
 
     done: int
     total: int
     text: str = ""
     unit: str = ""
+    so_far: object = None
 
 
 Job = Generator[Progress, None, T]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-LARGE_BYTES = 12 * 1024**2
+LARGE_BYTES = 16 * 1024**2
 """What a network needs for a few tiles, or for a click, is smaller: it would be slower with fresh
 memory (a click by half)."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari import Viewer
 from napari.layers import Layer, Points, Shapes
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from ..analysis.candidate import Candidate
 from ..core.prompts import MaskPrompt, Prompts
@@ -59,18 +59,18 @@ class PromptLayers(QObject):
     left = Signal()
     """A click would set no point any more."""
 
+    _due = Signal()
+
     def __init__(
         self, viewer: Viewer, slide: Slide, keys: Keys, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self._viewer, self.slide = viewer, slide
-        self._pressed = self._quiet = self._changed = False
+        self._pressed = self._quiet = self._changed = self._awaited = False
         self._mask: MaskPrompt | None = None  # of an object that is segmented again
         self._scratch = Scratch(slide, SCRATCH, POSITIVE)
-        self._due = QTimer(self)
-        self._due.setSingleShot(True)
-        self._due.setInterval(0)
-        self._due.timeout.connect(self._tidy)
+        # A timer would come after the next frame.
+        self._due.connect(self._tidy, Qt.ConnectionType.QueuedConnection)
         self.scratch = self._scratch.layer
         self.boxes = self._make_boxes()
         self.points = self._make_points()
@@ -164,8 +164,7 @@ class PromptLayers(QObject):
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
-        self._quiet = True
-        self._due.stop()
+        self._quiet, self._awaited = True, False
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.selection.events.active.disconnect(self._on_mode)
         for layer in (self.points, self.boxes, self.scratch):
@@ -217,7 +216,7 @@ class PromptLayers(QObject):
             yield
         self._pressed = False
         if self._changed:
-            self._due.start()
+            self._tidy_soon()
 
     def _on_move(self, layer: Points, event: Any) -> None:
         if layer.mode == "add" and not self._pressed:
@@ -231,15 +230,21 @@ class PromptLayers(QObject):
     def _on_change(self, event: Any) -> None:
         if not self._quiet and str(event.action) not in ("adding", "changing", "removing"):
             self._changed = True
-            self._due.start()
+            self._tidy_soon()
 
     def _on_removed(self, event: Any) -> None:
         if any(event.value is layer for layer in self.layers):
             QTimer.singleShot(0, self.removed.emit)
 
+    def _tidy_soon(self) -> None:
+        if not self._awaited:
+            self._awaited = True
+            self._due.emit()
+
     def _tidy(self) -> None:
+        awaited, self._awaited = self._awaited, False
         # napari tells of a box at its first pixel; it counts when the button is released.
-        if self._pressed:
+        if self._pressed or not awaited:
             return
         self._changed = False
         if "path" in self.boxes.shape_type:

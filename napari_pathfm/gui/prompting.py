@@ -12,9 +12,9 @@ from qtpy.QtCore import QObject, Signal
 
 from ..analysis.again import prompts_of, replace
 from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.crop import crop_side, likely_size
+from ..analysis.crop import likely_size
 from ..analysis.crop_cache import CropCache
-from ..analysis.crop_store import origin_of, user_store
+from ..analysis.crop_store import user_store
 from ..analysis.reshape import add_to, take_from
 from ..analysis.segment import segment
 from ..core.edits import Edit
@@ -70,11 +70,11 @@ class Prompting(QObject):
         self._cache = CropCache(store=user_store())
         self._hover = Hover(runner, self._cache, self)
         self._hover.answered.connect(self._on_preview)
+        self._hover.told.connect(self.changed)
         self._at_once = AtOnce(session, runner, self)
         self._at_once.answered.connect(self._keep)
         self._again = 0  # the object that is segmented again; 0 for a new one
         self.overwrite = True
-        self.encoded_here = False  # what is around the pointer
         self._size: float | None = None  # of the last object, level-0 pixels
         self.layers: PromptLayers | None = None  # until a prompt is about to be given
         self.candidate: Candidate | None = None
@@ -108,6 +108,7 @@ class Prompting(QObject):
 
         What has to be downloaded first is so when it is used: to choose is not yet to want that.
         """
+        self._hover.leave()  # what another segmenter showed does not count
         self.segmenter.choose(name, weights)
         self.changed.emit()
         if self._session.annotations is None or not self.segmenter.at_hand:
@@ -134,6 +135,11 @@ class Prompting(QObject):
         layers = self._ready("points")
         if layers is not None:
             layers.take_scribble()
+
+    @property
+    def encoded_here(self) -> bool:
+        """Whether a click under the pointer is answered at once."""
+        return self._hover.encoded
 
     @property
     def last_size(self) -> float | None:
@@ -198,7 +204,7 @@ class Prompting(QObject):
         slide, prompts = self._session.slide, self._prompts()
         if slide is None or not prompts:
             return
-        self._hover.leave()
+        self._hover.pause()
         downsample = view_downsample(self._viewer, slide)
         size = self._expected(downsample)
         job = segment(slide, prompts, segmenter, downsample, self._cache, size=size)
@@ -206,21 +212,25 @@ class Prompting(QObject):
             self._at_once.ask(job)
             self.clear()
         else:
-            self._runner.start(job, "Segmenting", self._take, slot=SLOT)
+            self._runner.start(job, "Segmenting", self._take, slot=SLOT, so_far=self._take_so_far)
+            previewed = self._hover.shown(prompts)
+            if previewed is not None:
+                self._take_so_far(previewed)
 
     def other_mask(self) -> None:
         """Show the segmenter's next best answer."""
-        candidate = self.candidate
+        candidate = self._settled()
         if candidate is not None:
             choice = (candidate.choice + 1) % len(candidate.masks)
             self._show(candidate.chosen(choice))
 
     def commit(self) -> None:
         """Make the object in work an object of the annotation layer: one edit."""
-        if self.candidate is None:
+        candidate = self._settled()
+        if candidate is None:
             notify.tell("There is no object in work: draw a box or click, then commit.")
         else:
-            self._keep(self.candidate, self._again)
+            self._keep(candidate, self._again)
 
     def _keep(self, candidate: Candidate, again: int = 0) -> None:
         project, overwrite = self._session.project, self.overwrite
@@ -255,6 +265,7 @@ class Prompting(QObject):
         if not number:
             notify.tell("Choose an object first: in the table, or with napari's picker.")
             return
+        self._settled()
         build = partial(verb, number=number, candidate=candidate)
         self._edits.history.commit(f"{what} object {number}", build, done=self.clear)
 
@@ -262,7 +273,7 @@ class Prompting(QObject):
         """Forget prompts and answer."""
         self._then, self._again = None, 0
         self._runner.cancel(SLOT)
-        self._hover.leave()
+        self._hover.pause()
         if self.layers is not None:
             self.layers.clear()
         self.candidate = None
@@ -298,13 +309,28 @@ class Prompting(QObject):
         slide = self._session.slide
         if slide is not None and self._prompts():
             self._show(candidate)
+            if not candidate.mask.any():
+                notify.warn("The segmenter found nothing there: try a larger box or another point.")
+
+    def _take_so_far(self, candidate: Candidate) -> None:
+        shown, prompts = self.candidate, self._prompts()
+        if not prompts or not candidate.mask.any():
+            return
+        same = shown is not None and shown.prompts.key == candidate.prompts.key
+        if shown is None or not same or candidate.downsample < shown.downsample:
+            self._show(candidate)
+
+    def _settled(self) -> Candidate | None:
+        """The answer that is shown; a closer look at the same prompts does not take its place."""
+        shown = self.candidate
+        if shown is not None and shown.prompts.key == self._prompts().key:
+            self._runner.cancel(SLOT)
+        return shown
 
     def _show(self, candidate: Candidate) -> None:
         self.candidate = candidate
         if self.layers is not None:
             self.layers.show(candidate, self._color())
-        if not candidate.mask.any():
-            notify.warn("The segmenter found nothing there: try a larger box or another point.")
         self.changed.emit()
 
     def _expected(self, downsample: float) -> float | None:
@@ -322,24 +348,15 @@ class Prompting(QObject):
         if says_where and not self._runner.busy(SLOT):
             downsample = view_downsample(self._viewer, slide)
             size = self._expected(downsample)
-            side = crop_side(prompts, segmenter.input_px, downsample, size)
-            self._tell_encoded(self._cache.knows(origin_of(slide, segmenter), prompts, side))
             self._hover.move(Hovered(slide, segmenter, prompts, downsample, size))
 
     def _on_preview(self, candidate: Candidate) -> None:
         if self.layers is not None and not self._runner.busy(SLOT):
             self.layers.show(candidate, self._color(), preview=True)
-            self._tell_encoded(True)
             self.previewed.emit()
-
-    def _tell_encoded(self, here: bool) -> None:
-        if here is not self.encoded_here:
-            self.encoded_here = here
-            self.changed.emit()
 
     def _on_left(self) -> None:
         self._hover.leave()
-        self._tell_encoded(False)
         if self.layers is not None:
             self.layers.show(self.candidate, self._color())
 
@@ -388,7 +405,7 @@ class Prompting(QObject):
         self._hover.leave()
         self._at_once.cancel()
         self._then = self.candidate = self._size = None
-        self._again, self.encoded_here = 0, False
+        self._again = 0
         if self.layers is not None:
             self.layers.remove()
             self.layers.deleteLater()

@@ -39,6 +39,7 @@ class RunningJob:
     slot: str
     done: Callable[[Any], None]
     failed: Callable[[BaseException], None]
+    so_far: Callable[[Any], None]
     progress: Progress = field(default_factory=lambda: Progress(0, 0))
     rate: Rate = field(default_factory=Rate)
     _cancel: threading.Event = field(default_factory=threading.Event)
@@ -93,6 +94,7 @@ class Runner(QObject):
         *,
         slot: str = "",
         failed: Callable[[BaseException], None] | None = None,
+        so_far: Callable[[Any], None] | None = None,
     ) -> RunningJob:
         """Run a job in a thread of its own.
 
@@ -109,10 +111,13 @@ class Runner(QObject):
             A job in the same slot is cancelled first.
         failed : callable, optional
             Gets the error instead of the user (on the GUI thread).
+        so_far : callable, optional
+            Gets what the job has on the way to its result (:attr:`Progress.so_far`), as `done`.
         """
         if slot:
             self.cancel(slot)
-        running = RunningJob(title, slot, done, failed or (lambda error: notify.fail(title, error)))
+        failed = failed or (lambda error: notify.fail(title, error))
+        running = RunningJob(title, slot, done, failed, so_far or _nothing)
         running.thread = threading.Thread(
             target=self._drive, args=(running, job), name=f"job-{title or slot}", daemon=True
         )
@@ -140,7 +145,7 @@ class Runner(QObject):
             if running.thread is not None:
                 running.thread.join(max(0.0, end - time.monotonic()))
             # Its end may never be told any more, and must not keep the window alive.
-            running.done = running.failed = _nothing
+            running.done = running.failed = running.so_far = _nothing
         self.running.clear()  # what does not end now is not waited for a second time
 
     def _drive(self, running: RunningJob, job: Job[Any]) -> None:
@@ -152,7 +157,7 @@ class Runner(QObject):
             with contextlib.closing(job):
                 while not running.cancelled:
                     progress = next(job)
-                    if time.monotonic() - last > REPORT_EVERY:
+                    if progress.so_far is not None or time.monotonic() - last > REPORT_EVERY:
                         last = time.monotonic()
                         self._reported.emit(running, progress)
         except StopIteration as end:
@@ -167,6 +172,8 @@ class Runner(QObject):
         if running in self.running and not running.cancelled:
             running.progress = progress
             running.rate.update(progress)
+            if progress.so_far is not None and not _destroyed(running.so_far):
+                running.so_far(progress.so_far)
             if self._garbage is not None:
                 self._garbage.postpone()
             self.progressed.emit(running)
@@ -177,7 +184,7 @@ class Runner(QObject):
         self.finished.emit(running)
         done, failed = running.done, running.failed
         # The worker may let go of its job last, and must not be the one who destroys a widget.
-        running.done = running.failed = _nothing
+        running.done = running.failed = running.so_far = _nothing
         if running.cancelled:
             return
         if error is not None:

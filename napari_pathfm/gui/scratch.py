@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 
 from ..analysis.candidate import Candidate
 from ..core.slide import Slide
@@ -38,7 +39,7 @@ class Scratch:
             opacity=OPACITY,
             visible=False,
             colormap=_one_color(color),
-            **slide_transform(slide),
+            units=slide_transform(slide)["units"],
         )
         self.layer.editable = False
 
@@ -48,27 +49,34 @@ class Scratch:
         if candidate is None:
             layer.visible = False
             return
-        # Each of these makes napari draw anew, visible or not, so only what is new is set.
-        scale = slide_scale(self._slide)
-        shift = (np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2) * scale
-        size = np.full(2, candidate.downsample * scale)
-        moved = not (np.array_equal(layer.scale, size) and np.array_equal(layer.translate, shift))
-        if moved and layer.visible:
-            layer.visible = False
+        # Each of these makes napari lay out all layers anew, so only what is new is set, and the
+        # place in one.
         if color != self._color:
             self._color, layer.colormap = color, _one_color(color)
         opacity = PREVIEW_OPACITY if preview else OPACITY
         if layer.opacity != opacity:
             layer.opacity = opacity
         mask = candidate.mask.view(np.uint8)
-        if moved or layer.data.shape != mask.shape:
+        place = self._place(candidate)
+        moved = not np.array_equal(layer.affine.affine_matrix, place)
+        if layer.data.shape != mask.shape:
             layer.data = mask.copy()
-            layer.scale, layer.translate = size, shift
         else:
             layer.data[:] = mask
-            layer.refresh(extent=False, thumbnail=False)
+            if not moved:
+                layer.refresh(extent=False, thumbnail=False)
+        if moved:
+            layer.affine = place
         if not layer.visible:
             layer.visible = True
+
+    def _place(self, candidate: Candidate) -> NDArray[np.float64]:
+        """``(3, 3)`` matrix from pixels of a candidate to the world."""
+        scale = slide_scale(self._slide)
+        place = np.diag([candidate.downsample * scale, candidate.downsample * scale, 1.0])
+        place[:2, 2] = np.array((candidate.y, candidate.x)) + (candidate.downsample - 1) / 2
+        place[:2, 2] *= scale
+        return place
 
 
 def _one_color(color: str) -> DirectLabelColormap:

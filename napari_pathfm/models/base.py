@@ -267,7 +267,8 @@ class Segmentation:
     scores : ndarray
         ``(N, 3)`` float32: the model's own estimate of the IoU, 0 to 1.
     logits : ndarray
-        ``(N, 3, 256, 256)`` float32, to be handed back as a prompt.
+        ``(N, 3, p, p)`` float32 over the square that it sees, to be handed back as a prompt; 256
+        pixels a side with most.
     """
 
     masks: NDArray[np.bool_]
@@ -318,7 +319,7 @@ class Segmenter(Protocol):
         prompts : sequence of Prompts
             N, in **pixels of the crop**, ``(y, x)`` (see :meth:`Prompts.moved`).
         logits : ndarray, optional
-            ``(N, 256, 256)`` float32 from an earlier answer.
+            ``(N, p, p)`` float32 from an earlier answer, or drawn in any number of pixels.
 
         Raises
         ------

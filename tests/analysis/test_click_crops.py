@@ -66,7 +66,7 @@ def test_how_much_of_an_object_a_crop_shows() -> None:
         rgb, truth, counting, inside = cut(image, 1, image.boxes()[1], np.random.default_rng(seed))
         if len(counting):
             pixels = (truth > 0).sum() * (len(rgb) / SIDE) ** 2
-            assert inside[0] == pytest.approx(pixels / 10_000, abs=0.05)
+            assert inside[0] == pytest.approx(min(pixels / 10_000, 1), abs=0.08)
             shown.add(bool(inside[0] < 0.9))
     assert shown == {True, False}  # some are too near to see it whole
 

@@ -244,6 +244,63 @@ def test_a_preview_answers_only_where_a_crop_is_encoded() -> None:
     assert segmenter.encoded == 1
 
 
+def test_what_is_encoded_answers_first_and_the_rest_comes_after() -> None:
+    """Of a crop that shows the object from afar, and of each look on the way."""
+    segmenter, cache, slide = DarkSegmenter(), CropCache(), DiscSlide()
+    assert [each.size for each in answers_on_the_way(segmenter, cache, None, 8.0)] == [
+        pytest.approx(2 * DISC[2], rel=0.05)
+    ]
+    assert segmenter.encoded == 2
+    cache = CropCache()
+    run(segment(slide, point(900, 1300), segmenter, 8.0, cache, crop=far_crop(slide)))
+    (first,) = answers_on_the_way(segmenter, cache, 260.0, 1.0)
+    assert first.downsample > 2, "from afar"
+    assert disc_iou(*first.level0_mask()) > 0.9
+    assert segmenter.encoded == 4
+    assert preview(slide, point(910, 1290), segmenter, CropCache(), 520) is None
+    hinted = CropCache()
+    run(segment(slide, point(900, 1300), segmenter, 8.0, hinted, crop=far_crop(slide)))
+    shown = preview(slide, point(910, 1290), segmenter, hinted, 520)
+    assert shown is not None
+    assert shown.downsample == first.downsample
+
+
+def test_a_crop_that_the_slide_cuts_off_is_not_taken_for_another_of_its_size() -> None:
+    """The object reaches over the edge of the first, and the next can be no larger."""
+    slide, segmenter, cache = DiscSlide(), DarkSegmenter(), CropCache()
+    zoom = slide.levels[0].shape[1] / segmenter.input_px
+    run(segment(slide, point(900, 1300), segmenter, zoom, cache, looks=1))
+    assert segmenter.encoded == 1
+    largest = float(max(slide.levels[0].shape))
+    run(segment(slide, point(900, 1300), segmenter, 1.0, cache, size=2 * largest, looks=1))
+    assert segmenter.encoded == 2
+
+
+def answers_on_the_way(
+    segmenter: DarkSegmenter, cache: CropCache, size: float | None, zoom: float
+) -> list[Candidate]:
+    job = segment(DiscSlide(), point(910, 1290), segmenter, zoom, cache, size=size)
+    return [each.so_far for each in job if isinstance(each.so_far, Candidate)]
+
+
+def far_crop(slide: DiscSlide) -> Crop:
+    return make_crop(slide, point(900, 1300), 256, 8.0)
+
+
+def test_a_crop_that_another_job_has_encoded_meanwhile_is_not_encoded_again() -> None:
+    queue, segmenter, cache = InferenceQueue(), DarkSegmenter(), CropCache()
+    release = threading.Event()
+    queue.submit(release.wait)
+    jobs = [segment(DiscSlide(), point(900, x), segmenter, 3.0, cache, queue) for x in (1300, 1310)]
+    for job in jobs:
+        while next(job).text != "encoding":
+            pass
+    release.set()
+    for job in jobs:
+        assert disc_iou(*run(job).level0_mask()) > 0.97
+    assert segmenter.encoded == 1
+
+
 def test_a_click_where_the_preview_was_costs_nothing() -> None:
     segmenter, cache, slide = Remembering(), CropCache(), DiscSlide()
     run(segment(slide, point(900, 1300), segmenter, 3.0, cache))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,43 @@ def test_a_box_is_answered_at_once_and_committed_by_its_key(
     wait(lambda: len(stage.store.objects) == 2)
     stage.press("Control+Z")
     wait(lambda: len(stage.store.objects) == 1)
+
+
+def test_the_first_answer_is_shown_while_a_closer_one_is_made_and_can_be_kept(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closer = threading.Event()
+    encode = DarkSegmenter.encode
+
+    def patient(self: DarkSegmenter, rgb: NDArray[np.uint8]) -> ImageEmbedding:
+        if DarkSegmenter.encoded > before:  # the second look
+            assert closer.wait(60)
+        return encode(self, rgb)
+
+    before = DarkSegmenter.encoded
+    monkeypatch.setattr(DarkSegmenter, "encode", patient)
+    stage.look(*DISCS[0][:2], 8.0)  # from so far that it is tiny
+    prompting.point_mode()
+    y, x, _ = DISCS[0]
+    stage.click(y, x)
+    wait(lambda: prompting.candidate is not None)
+    assert stage.runner.busy("segment")
+    rough = prompting.candidate
+    stage.edits.history.hold(True)
+    stage.press("C")
+    closer.set()
+    wait(lambda: not stage.runner.running)
+    assert prompting.candidate is rough, "what was seen is kept"
+    stage.edits.history.hold(False)
+    wait(lambda: len(stage.store.objects) == 1)
+    wait(lambda: prompting.candidate is None)
+    stage.press("Control+Z")
+    wait(lambda: not stage.store.objects)
+    stage.click(y, x)
+    wait(lambda: prompting.candidate is not None and not stage.runner.busy("segment"))
+    assert rough is not None
+    assert prompting.candidate is not None
+    assert prompting.candidate.downsample < rough.downsample
 
 
 def test_points_have_signs_that_differ_in_shape_and_colour(

@@ -145,3 +145,24 @@ def test_a_widget_that_is_gone_is_told_nothing(runner: Runner, qtbot: Any, wait:
     runner.start(count(4), "Counting", other.show_number)
     wait(lambda: not runner.running)
     assert seen == [4]
+
+
+def test_what_a_job_has_so_far_is_handed_over_at_once(runner: Runner, wait: Wait) -> None:
+    go_on, seen = threading.Event(), []
+
+    def job() -> Generator[Progress, None, str]:
+        yield Progress(0, 2)
+        yield Progress(1, 2, so_far="half")
+        assert go_on.wait(20)
+        return "whole"
+
+    runner.start(job(), "Working", seen.append, slot="a", so_far=seen.append)
+    wait(lambda: seen == ["half"])
+    go_on.set()
+    wait(lambda: seen == ["half", "whole"])
+    go_on.clear()
+    running = runner.start(job(), "Working", seen.append, slot="a", so_far=seen.append)
+    running.cancel()
+    go_on.set()
+    wait(lambda: not runner.running)
+    assert seen == ["half", "whole"], "what is cancelled tells nothing any more"

@@ -187,7 +187,7 @@ def test_a_decoder_that_is_compiled_gives_the_same_masks() -> None:
         assert isinstance(each, SamSegmenter)
         for prompts, before in zip(asked, plain, strict=True):
             after = each.decode(embedding, [prompts])
-            assert each._compiled is not None
+            assert each._decoder.compiled is not None
             np.testing.assert_allclose(after.scores, before.scores, atol=0.02)
             best, known = after.masks[0, 0], before.masks[0, 0]
             assert (best & known).sum() / (best | known).sum() > 0.98

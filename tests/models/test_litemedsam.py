@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from napari_pathfm.core.prompts import Prompts
+from napari_pathfm.models import litemedsam
 from napari_pathfm.models.base import ModelError, Segmenter
 from napari_pathfm.models.catalog import get_segmenter
 
@@ -133,3 +136,51 @@ def test_wrong_file(tmp_path: Path) -> None:
     torch.save({"image_encoder.x": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(ModelError, match="does not hold the weights of litemedsam"):
         get_segmenter("litemedsam", weights=tmp_path / "x.pth")
+
+
+def test_for_another_side_it_is_the_same_network() -> None:
+    same, smaller, whole = litemedsam.build(), litemedsam.build(168), litemedsam.build()
+    smaller.load_state_dict(whole.state_dict())
+    same.load_state_dict(whole.state_dict())
+    litemedsam._resize(same, litemedsam.INPUT_PX)
+    pixels = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    networks: list[Any] = [each.eval() for each in (same, smaller, whole)]
+    with torch.inference_mode():
+        left, right = (each.image_encoder(pixels) for each in (networks[0], networks[2]))
+        assert torch.equal(left, right)
+        found = networks[1].image_encoder(pixels[..., :168, :168])
+        assert found.shape == (1, 256, 42, 42)
+        # Far from the edges only the windows of attention lie elsewhere.
+        inner = slice(10, 30)
+        near = torch.cosine_similarity(found[..., inner, inner], left[..., inner, inner]).mean()
+        assert near > 0.9
+        sparse, dense = networks[1].prompt_encoder(
+            points=(torch.full((1, 1, 2), 84.0), torch.ones(1, 1)), boxes=None, masks=None
+        )
+        low, _ = networks[1].mask_decoder(
+            image_embeddings=found,
+            image_pe=networks[1].prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+    assert low.shape == (1, 3, 168, 168)
+
+
+def test_prompts_of_several_kinds_are_answered_in_their_order_and_logits_of_any_size_taken() -> (
+    None
+):
+    segmenter = get_segmenter("pathfm-click", device="cpu")
+    truth = ellipse((300, 300), 140, 160, 60, 50)
+    embedding = segmenter.encode(drawn(truth))
+    click = Prompts(np.array([[140.0, 160]]), np.array([True]))
+    mixed = [box(75, 105, 205, 215), click, box(80, 110, 200, 210), click]
+    together = segmenter.decode(embedding, mixed)
+    assert together.logits.shape == (4, 3, 168, 168)
+    for number, prompt in enumerate(mixed):
+        alone = segmenter.decode(embedding, [prompt])
+        np.testing.assert_allclose(together.scores[number], alone.scores[0], atol=0.02)
+        assert iou(together.masks[number, 0], truth) > 0.8
+    said = np.where(ellipse((64, 64), 64 * 140 / 300, 64 * 160 / 300, 13, 11), 8, -8)
+    again = segmenter.decode(embedding, [click], said[None].astype(np.float32))
+    assert iou(again.masks[0, 0], truth) > 0.8

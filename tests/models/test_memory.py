@@ -67,6 +67,7 @@ def test_a_tile_takes_no_more_than_is_said(entries: Entries, name: str) -> None:
         "sam-vit-b",
         "sam-vit-l",
         "sam-vit-h",
+        "pathfm-click",
         "litemedsam",
         "mobile-sam",
         "sam2.1-tiny",
@@ -76,11 +77,13 @@ def test_a_tile_takes_no_more_than_is_said(entries: Entries, name: str) -> None:
 def test_an_image_takes_what_the_catalogue_says(entries: Entries, name: str) -> None:
     from segment_anything import sam_model_registry
 
-    from napari_pathfm.models import litemedsam, mobile_sam, sam2
+    from napari_pathfm.models import click, litemedsam, mobile_sam, sam2
 
     px = 1024
     if name == "litemedsam":
         network, px = litemedsam.build(), 256
+    elif name == "pathfm-click":
+        network, px = litemedsam.build(click.INPUT_PX), click.INPUT_PX
     elif name == "mobile-sam":
         network = mobile_sam.build()
     elif name.startswith("sam2"):

@@ -128,7 +128,7 @@ def test_what_does_not_go_together(segmenter: SamSegmenter) -> None:
     embedding = segmenter.encode(np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(ValueError, match="click on it or draw a box"):
         segmenter.decode(embedding, [Prompts()])
-    with pytest.raises(ValueError, match=r"logits must be \(1, 256, 256\)"):
+    with pytest.raises(ValueError, match=r"logits must be \(1, p, p\)"):
         segmenter.decode(embedding, [points((1, 1))], np.zeros((2, 256, 256), np.float32))
     with pytest.raises(ValueError, match="a crop must be"):
         segmenter.encode(np.zeros((9, 9), np.uint8))
