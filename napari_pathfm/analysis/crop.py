@@ -27,10 +27,6 @@ many a side; what is nearer shows nothing new."""
 ROUGH = 8.0
 """A square that is so many times as large as wanted shows roughly what lies in it."""
 
-LARGER = 1.5
-"""The next object may be so many times as large as the last one: with more room than it needs it is
-still seen, and looked at again, but what is cut off is hardly known as the whole."""
-
 LIKELY_PX = 8.0, 500.0
 """Between these sizes on the screen an object is likely to be like the last one."""
 
@@ -129,13 +125,13 @@ def hints(side: float, wanted: float) -> bool:
 
 
 def likely_size(last: float | None, view_downsample: float) -> float | None:
-    """About how large the next object may be, level-0 pixels: by the last one, if there is one.
+    """About how large the next object is, level-0 pixels: as the last one, if there is one.
 
     That says nothing where the view has been zoomed so that it would hardly be seen, or fill all
     of it.
     """
     low, high = (pixels * view_downsample for pixels in LIKELY_PX)
-    return LARGER * last if last is not None and low < last < high else None
+    return last if last is not None and low < last < high else None
 
 
 def crop_side(

@@ -53,7 +53,7 @@ class Wanted:
     """
 
     size: float
-    score: float = 0.6
+    score: float = 0.45
     stability: float = 0.75
     smallest: float = 0.35
     largest: float = LARGEST

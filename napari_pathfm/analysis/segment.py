@@ -27,7 +27,7 @@ TINY, BEYOND = 3.0, 1.5
 """An object is looked at again if the crop is so many times as large, or does not show all of it:
 then it is taken to be so many times as large as what is seen."""
 
-LIKELY = 0.8
+LIKELY = 0.7
 """An answer may be meant if its score is at least this part of the best one."""
 
 LOOKS = 3
