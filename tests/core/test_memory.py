@@ -39,7 +39,7 @@ def come_and_go():
     kept, freed = [], [np.ones(20 << 20, np.uint8) for _ in range(2)]
     del freed[1]  # glibc has seen how large they are
     for _ in range(8):
-        freed.append(np.ones(15 << 20, np.uint8))
+        freed.append(np.ones(18 << 20, np.uint8))
         kept.append(np.ones(200_000, np.uint8))  # or the heap would end before them
     before = mapped()
     del freed
