@@ -20,6 +20,7 @@ from ..core.slide import RGB
 from ..io.synthetic import Scene
 from ..models.base import Segmenter
 from ..models.click import INPUT_PX
+from .crop import NEAREST
 
 SIDE = INPUT_PX
 """Pixels of a truth, and of the answers of the click model's decoder."""
@@ -27,9 +28,6 @@ SIDE = INPUT_PX
 RANGES = ((0.45, 1.5, 4.0), (0.4, 1.5, 10.0), (0.15, 0.25, 1.5))
 """Parts of the crops, and their sides in sizes of the object: as near as one looks for a second
 time; at any scale, up to a view of many; and too near, which a score has to tell."""
-
-SMALLEST = 40
-"""Least side of a crop in pixels: more enlarged than that nothing can be seen."""
 
 LEAST_PX, LEAST_PART = 20, 0.5
 """Objects of a crop that count: so many pixels of its truth, and so much of them inside it; of the
@@ -243,7 +241,7 @@ def cut(
     size = max(y1 - y0, x1 - x0)
     parts = [part for part, _, _ in RANGES]
     _, low, high = RANGES[int(draw.choice(len(RANGES), p=parts))]
-    side = round(max(size * np.exp(draw.uniform(np.log(low), np.log(high))), SMALLEST))
+    side = round(max(size * np.exp(draw.uniform(np.log(low), np.log(high))), NEAREST))
     room = abs(side - size) / 2 * 0.8
     y = round((y0 + y1 - side) / 2 + draw.uniform(-room, room))
     x = round((x0 + x1 - side) / 2 + draw.uniform(-room, room))

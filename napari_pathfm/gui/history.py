@@ -96,6 +96,7 @@ class History(QObject):
         text: str,
         build: Callable[[AnnotationLayer], Edit],
         done: Callable[[], None] = lambda: None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         """Build an edit and commit it, after all that came before it.
 
@@ -105,14 +106,14 @@ class History(QObject):
             What is done, for messages.
         build : callable
             Makes the edit; runs in a worker.
-        done : callable, optional
-            Called once it is written.
+        done, failed : callable, optional
+            Called once it is written, or is known not to be.
         """
 
         def write(layer: AnnotationLayer) -> Job[None]:
             yield from layer.commit_job(build(layer))
 
-        self._do(text, write, done)
+        self._do(text, write, done, failed)
 
     def work(
         self,
@@ -264,11 +265,12 @@ class History(QObject):
         text: str,
         write: Callable[[AnnotationLayer], Job[Any]],
         done: Callable[[], None] = lambda: None,
+        failed: Callable[[], None] = lambda: None,
         long: bool = False,
     ) -> None:
         layer = self._layer()
         if layer is not None:
-            self._add(Change(text, layer, write, done=done, long=long))
+            self._add(Change(text, layer, write, done=done, failed=failed, long=long))
 
     def _add(self, change: Change) -> None:
         self._waiting.append(change)

@@ -152,15 +152,24 @@ class PromptLayers(QObject):
 
     def clear(self) -> None:
         """Remove all prompts and the object in work."""
+        self.clear_prompts()
+        self.show(None, POSITIVE)
+
+    def clear_prompts(self) -> None:
+        """Remove all prompts; the object in work stays on screen."""
         self._quiet, self._mask = True, None
         self.points.data = np.zeros((0, 2))
         self.boxes.data = []
         self._quiet = False
-        self.show(None, POSITIVE)
 
     def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
         """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
         self._scratch.show(candidate, color, preview)
+
+    def hide(self, candidate: Candidate) -> None:
+        """Show nothing, if this is what is shown."""
+        if self._scratch.shown is candidate:
+            self.show(None, POSITIVE)
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""

@@ -230,9 +230,14 @@ class Prompting(QObject):
         if candidate is None:
             notify.tell("There is no object in work: draw a box or click, then commit.")
         else:
-            self._keep(candidate, self._again)
+            self._write("commit object", self._edit_of(candidate, self._again), candidate)
 
-    def _keep(self, candidate: Candidate, again: int = 0) -> None:
+    def _keep(self, candidate: Candidate) -> None:
+        """Write an object that was answered at once; it never was the one in work."""
+        self._size = candidate.size
+        self._edits.history.commit("commit object", self._edit_of(candidate))
+
+    def _edit_of(self, candidate: Candidate, again: int = 0) -> Callable[[AnnotationLayer], Edit]:
         project, overwrite = self._session.project, self.overwrite
         class_id = self._edits.active.id
         author = project.author if project is not None else ""
@@ -242,12 +247,35 @@ class Prompting(QObject):
                 return replace(layer, again, candidate, author, overwrite)
             return commit_edit(layer, candidate, class_id, author, overwrite)
 
-        def done() -> None:
-            self._size = candidate.size
-            if self.candidate is candidate:
-                self.clear()
+        return build
 
-        self._edits.history.commit("commit object", build, done=done)
+    def _write(
+        self, text: str, build: Callable[[AnnotationLayer], Edit], candidate: Candidate
+    ) -> None:
+        """Write what is in work and forget it: the next click begins another object.
+
+        Its mask stays on screen until the written one takes its place. What could not be written
+        is in work again, unless the user has begun another object meanwhile.
+        """
+        layers, prompts, again = self.layers, self._prompts(), self._again
+        self._size = candidate.size
+        self._forget()
+        if layers is not None:
+            layers.clear_prompts()
+        self.changed.emit()
+
+        def done() -> None:
+            if layers is not None and layers is self.layers:
+                layers.hide(candidate)
+
+        def failed() -> None:
+            done()
+            if layers is not None and layers is self.layers and not self._prompts():
+                self._again = again
+                layers.put(prompts)
+                self._show(candidate)
+
+        self._edits.history.commit(text, build, done, failed)
 
     def add_to_chosen(self) -> None:
         """Give the chosen object the pixels of the object in work: one edit."""
@@ -267,17 +295,19 @@ class Prompting(QObject):
             return
         self._settled()
         build = partial(verb, number=number, candidate=candidate)
-        self._edits.history.commit(f"{what} object {number}", build, done=self.clear)
+        self._write(f"{what} object {number}", build, candidate)
 
     def clear(self) -> None:
         """Forget prompts and answer."""
-        self._then, self._again = None, 0
-        self._runner.cancel(SLOT)
-        self._hover.pause()
+        self._forget()
         if self.layers is not None:
             self.layers.clear()
-        self.candidate = None
         self.changed.emit()
+
+    def _forget(self) -> None:
+        self._then, self._again, self.candidate = None, 0, None
+        self._runner.cancel(SLOT)
+        self._hover.pause()
 
     def next_object(self) -> None:
         """Keep the object in work, if there is one, and begin the next."""

@@ -29,6 +29,8 @@ class Scratch:
     ----------
     layer : Labels
         To be added to a viewer.
+    shown : Candidate or None
+        What it shows.
     """
 
     def __init__(self, slide: Slide, name: str, color: str) -> None:
@@ -42,10 +44,11 @@ class Scratch:
             units=slide_transform(slide)["units"],
         )
         self.layer.editable = False
+        self.shown: Candidate | None = None
 
     def show(self, candidate: Candidate | None, color: str, preview: bool = False) -> None:
         """Show a candidate in the colour of its class to be, fainter as a preview; or nothing."""
-        layer = self.layer
+        layer, self.shown = self.layer, candidate
         if candidate is None:
             layer.visible = False
             return

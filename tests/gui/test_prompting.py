@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_pathfm.analysis import crop_store
+from napari_pathfm.core.edits import Edit
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.gui.prompting import Prompting
+from napari_pathfm.io.masks import AnnotationLayer
 from napari_pathfm.models import catalog
 from napari_pathfm.models.base import ImageEmbedding, ModelError, Segmentation
 
@@ -99,9 +101,10 @@ def test_a_box_is_answered_at_once_and_committed_by_its_key(
     (row,) = stage.store.objects.values()
     assert (row.class_id, row.how, row.model, row.author) == (2, "prompt", "dark", "ada")
     assert disc_iou(stage, row.id, DISCS[0]) > 0.95
-    wait(lambda: prompting.candidate is None)
-    assert not len(prompting.layers.boxes.data)
-    assert not prompting.layers.scratch.visible
+    layers = prompting.layers
+    assert prompting.candidate is None
+    assert not len(layers.boxes.data)
+    wait(lambda: not layers.scratch.visible)
     assert str(prompting.layers.boxes.mode) == "add_rectangle", "the next box at once"
     draw_box(stage, DISCS[1])
     wait(lambda: prompting.candidate is not None)
@@ -131,21 +134,71 @@ def test_the_first_answer_is_shown_while_a_closer_one_is_made_and_can_be_kept(
     wait(lambda: prompting.candidate is not None)
     assert stage.runner.busy("segment")
     rough = prompting.candidate
+    layers = prompting.layers
+    assert rough is not None
+    assert layers is not None
     stage.edits.history.hold(True)
     stage.press("C")
     closer.set()
     wait(lambda: not stage.runner.running)
-    assert prompting.candidate is rough, "what was seen is kept"
+    assert layers.scratch.visible, "until it is written"
     stage.edits.history.hold(False)
     wait(lambda: len(stage.store.objects) == 1)
-    wait(lambda: prompting.candidate is None)
+    (row,) = stage.store.objects.values()
+    assert row.area == rough.level0_mask()[2].sum(), "what was seen is kept"
+    wait(lambda: not layers.scratch.visible)
     stage.press("Control+Z")
     wait(lambda: not stage.store.objects)
     stage.click(y, x)
     wait(lambda: prompting.candidate is not None and not stage.runner.busy("segment"))
-    assert rough is not None
     assert prompting.candidate is not None
     assert prompting.candidate.downsample < rough.downsample
+
+
+def test_the_next_click_is_of_the_next_object_though_the_last_is_not_written_yet(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    prompting.point_mode()
+    stage.click(*DISCS[0][:2])
+    wait(lambda: prompting.candidate is not None)
+    stage.edits.history.hold(True)
+    stage.press("N")
+    stage.click(*DISCS[1][:2])
+    wait(lambda: prompting.candidate is not None)
+    assert prompting.candidate is not None
+    assert len(prompting.candidate.prompts.points) == 1
+    stage.edits.history.hold(False)
+    wait(lambda: len(stage.store.objects) == 1)
+    assert prompting.layers is not None
+    assert prompting.layers.scratch.visible, "what is in work now"
+    stage.press("N")
+    wait(lambda: len(stage.store.objects) == 2)
+    for number, disc in zip(stage.store.objects, DISCS[:2], strict=True):
+        assert disc_iou(stage, number, disc) > 0.95
+
+
+def test_what_could_not_be_written_is_in_work_again(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: AnnotationLayer, edit: Edit) -> None:
+        raise OSError("No space left on device: free some.")
+
+    told: list[str] = []
+    monkeypatch.setattr("napari_pathfm.gui.notify.fail", lambda what, e: told.append(str(e)))
+    prompting.point_mode()
+    stage.click(*DISCS[0][:2])
+    wait(lambda: prompting.candidate is not None)
+    answered = prompting.candidate
+    with monkeypatch.context() as patch:
+        patch.setattr(AnnotationLayer, "commit_job", full)
+        stage.press("C")
+        wait(lambda: len(told) == 1)
+    assert prompting.candidate is answered
+    assert prompting.layers is not None
+    assert len(prompting.layers.prompts().points) == 1
+    assert prompting.layers.scratch.visible
+    stage.press("C")
+    wait(lambda: len(stage.store.objects) == 1)
 
 
 def test_points_have_signs_that_differ_in_shape_and_colour(
@@ -301,7 +354,7 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     prompting.box_mode()
     before = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
     stage.press("A")
-    wait(lambda: prompting.candidate is None)
+    wait(lambda: not stage.edits.history.busy)
     after = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
     assert after - before == pytest.approx(np.pi * radius**2 / 2, rel=0.05)
     stage.look(600, 1100, 1.5)
@@ -309,7 +362,7 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     draw_box(stage, DISCS[0])
     wait(lambda: prompting.candidate is not None)
     stage.press("X")
-    wait(lambda: prompting.candidate is None)
+    wait(lambda: not stage.edits.history.busy)
     left_over = stage.store.read(0, 0, 0, 2500, 4000) == 7
     assert not left_over[int(y) - 5 : int(y) + 5, int(x - radius / 2) : int(x + radius / 2)].any()
     assert left_over.any()
