@@ -149,19 +149,19 @@ def _click(
     loop = QEventLoop()
 
     def seen() -> None:
-        if prompting.candidate is not None:
+        if prompting.work.candidate is not None:
             loop.quit()
 
     prompting.changed.connect(seen)
     QTimer.singleShot(60_000, loop.quit)
     start = time.perf_counter()
     driver.click(where)
-    if prompting.candidate is None:
+    if prompting.work.candidate is None:
         loop.exec()
     driver.canvas.repaint()
     shown = time.perf_counter() - start
     prompting.changed.disconnect(seen)
-    if prompting.candidate is None:
+    if prompting.work.candidate is None:
         raise RuntimeError("a click was not answered within a minute")
     runner = demo.place.runner
     if runner.busy(SLOT):
@@ -174,9 +174,9 @@ def _click(
         settled = time.perf_counter() - start
     else:
         settled = shown
-    if keep and prompting.candidate.mask.any():
+    if keep and prompting.work.candidate.mask.any():
         prompting.next_object()
-        driver.wait(lambda: prompting.candidate is None, "the object to be kept", 30)
+        driver.wait(lambda: prompting.work.candidate is None, "the object to be kept", 30)
         driver.wait(lambda: not demo.place.runner.running, "rest", 30)
     return shown, settled
 

@@ -107,18 +107,18 @@ class Pictures(Demo):
         driver.wait(lambda: prompting.encoded_here, "the mask under the pointer", 120)
         driver.picture("preview")
         driver.click(place)
-        driver.wait(lambda: prompting.candidate is not None, "a mask", 120)
+        driver.wait(lambda: prompting.work.candidate is not None, "a mask", 120)
         driver.press_key("T")
-        before = prompting.candidate
+        before = prompting.work.candidate
         driver.click((y0 * scale, x0 * scale))
-        driver.wait(lambda: prompting.candidate is not before, "the corrected mask", 120)
+        driver.wait(lambda: prompting.work.candidate is not before, "the corrected mask", 120)
         driver.picture("clicks")
         driver.press_key("T")
         prompting.clear()
         prompting.scribble_mode()
         width = (x1 - x0) * scale / 3
         driver.drag((place[0], place[1] - width), (place[0], place[1] + width))
-        driver.wait(lambda: prompting.candidate is not None, "a mask", 120)
+        driver.wait(lambda: prompting.work.candidate is not None, "a mask", 120)
         driver.picture("scribble")
         prompting.clear()
 

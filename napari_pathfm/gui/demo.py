@@ -183,7 +183,7 @@ class Demo:
                 self.place.jump((y0 + y1) / 2, (x0 + x1) / 2, 3 * max(y1 - y0, x1 - x0))
                 panel.prompts.box.click()
                 self.driver.drag((y0 * scale, x0 * scale), (y1 * scale, x1 * scale))
-                self.driver.wait(lambda: prompting.candidate is not None, "a mask", 300)
+                self.driver.wait(lambda: prompting.work.candidate is not None, "a mask", 300)
                 self.driver.wait(self._sharp, "a sharp view", 30)
                 self.driver.picture("prompt")
                 count = len(layer.objects)

@@ -115,7 +115,7 @@ class More(QObject):
     def each(self) -> None:
         """Segment an object for each shape or point of the layer that is active: one edit."""
         slide, layer = self._session.slide, self._viewer.layers.selection.active
-        ours = self._prompting.layers
+        ours = self._prompting.work.layers
         if not self._can_keep() or slide is None:
             return
         if (
@@ -165,7 +165,7 @@ class More(QObject):
         layer = self._session.annotations
         if layer is None or slide is not self._session.slide:
             return
-        over = self._prompting.overwrite
+        over = self._prompting.work.overwrite
         job = segment_each(
             slide,
             prompts,
@@ -241,7 +241,7 @@ class More(QObject):
         layer = self._session.annotations
         row = layer.objects.brief(self.example) if layer is not None else None
         if row is None:
-            return self._prompting.last_size
+            return self._prompting.work.size
         y0, x0, y1, x1 = row.box
         return float(max(y1 - y0, x1 - x0))
 

@@ -88,9 +88,9 @@ class PromptButtons(QWidget):
         self.point.setToolTip(refusal or "Click on an object")
         self.sign.setText(f"Points: {'on the object' if prompting.positive else 'beside it'} [T]")
         self.at_once.setChecked(prompting.at_once)
-        neighbours = "taken from" if prompting.overwrite else "kept"
+        neighbours = "taken from" if prompting.work.overwrite else "kept"
         self.over.setText(f"Neighbours: {neighbours} [V]")
-        candidate = prompting.candidate
+        candidate = prompting.work.candidate
         for each in (self.commit, self.other, self.add, self.take):
             each.setEnabled(candidate is not None)
         lines = [f"Points: {refusal}"] if refusal else []

@@ -10,9 +10,8 @@ from app_model.types import KeyCode, KeyMod
 from napari import Viewer
 from qtpy.QtCore import QObject, Signal
 
-from ..analysis.again import prompts_of, replace
-from ..analysis.candidate import Candidate, commit_edit
-from ..analysis.crop import likely_size
+from ..analysis.again import prompts_of
+from ..analysis.candidate import Candidate
 from ..analysis.crop_cache import CropCache
 from ..analysis.crop_store import user_store
 from ..analysis.reshape import add_to, take_from
@@ -28,8 +27,9 @@ from .annotate import EditWindow
 from .at_once import AtOnce
 from .chosen_segmenter import ChosenSegmenter
 from .hover import Hover, Hovered, with_point
+from .in_work import InWork
 from .keys import Keys
-from .prompt_layers import POSITIVE, PromptLayers
+from .prompt_layers import PromptLayers
 from .runner import Runner
 from .view import view_downsample
 
@@ -37,7 +37,7 @@ SLOT = "segment"
 
 
 class Prompting(QObject):
-    """The object in work: its prompts, the segmenter's answer, and what becomes of it.
+    """What the user's gestures and keys do with the object in work.
 
     Parameters
     ----------
@@ -45,11 +45,17 @@ class Prompting(QObject):
     session : Session
     runner : Runner
     edit_window : EditWindow
-        Its history takes the committed object, its class is the one the object gets.
+        Where its objects are kept.
+
+    Attributes
+    ----------
+    work : InWork
+        The object in work.
+    segmenter : ChosenSegmenter
     """
 
     changed = Signal()
-    """The prompts, the sign of the next point or the answer."""
+    """The sign of the next point, the answer, or how the next object is kept."""
 
     previewed = Signal()
     """The mask under the pointer is shown."""
@@ -72,12 +78,13 @@ class Prompting(QObject):
         self._hover.answered.connect(self._on_preview)
         self._hover.told.connect(self.changed)
         self._at_once = AtOnce(session, runner, self)
-        self._at_once.answered.connect(self._keep)
-        self._again = 0  # the object that is segmented again; 0 for a new one
-        self.overwrite = True
-        self._size: float | None = None  # of the last object, level-0 pixels
-        self.layers: PromptLayers | None = None  # until a prompt is about to be given
-        self.candidate: Candidate | None = None
+        self.work = InWork(viewer, session, edit_window, self)
+        self.work.changed.connect(self.changed)
+        self.work.prompted.connect(self._on_prompted)
+        self.work.removed.connect(self._on_annotations)
+        self.work.hovered.connect(self._on_hovered)
+        self.work.left.connect(self._on_left)
+        self._at_once.answered.connect(self.work.keep)
         self._then: Callable[[Segmenter], None] | None = None  # waits for a segmenter to be loaded
         self.keys: Keys = {
             KeyCode.KeyB: self.box_mode,
@@ -98,7 +105,6 @@ class Prompting(QObject):
         }
         edit_window.add_keys(self.keys)
         session.events.annotations.connect(self._on_annotations)
-        edit_window.active.changed.connect(self._on_class)
         self._on_annotations()
 
     # -- what the user does -------------------------------------------------------------------
@@ -113,7 +119,7 @@ class Prompting(QObject):
         self.changed.emit()
         if self._session.annotations is None or not self.segmenter.at_hand:
             return
-        if self._prompts():
+        if self.work.prompts():
             self.segment()
         else:
             self.segmenter.load()
@@ -142,18 +148,13 @@ class Prompting(QObject):
         return self._hover.encoded
 
     @property
-    def last_size(self) -> float | None:
-        """Longer side of the last object that was committed here, level-0 pixels, if any."""
-        return self._size
-
-    @property
     def positive(self) -> bool:
         """Sign of the next point."""
-        return self.layers.positive if self.layers is not None else True
+        return self.work.layers.positive if self.work.layers is not None else True
 
     def toggle_sign(self) -> None:
         """Points say where the object is, then where it is not, and so on."""
-        layers = self._made_layers()
+        layers = self.work.open()
         if layers is not None:
             layers.set_positive(not layers.positive)
             self.changed.emit()
@@ -170,14 +171,13 @@ class Prompting(QObject):
 
     def toggle_overwrite(self) -> None:
         """Let new objects take pixels from their neighbours, or keep off them."""
-        self.overwrite = not self.overwrite
+        self.work.overwrite = not self.work.overwrite
         self.changed.emit()
 
     def segment_again(self) -> None:
         """Take the chosen object into work again; what is committed then takes its place."""
         annotations, number = self._session.annotations, self._edits.chosen
-        layers = self._made_layers()
-        if annotations is None or layers is None or not number:
+        if annotations is None or self.work.open() is None or not number:
             notify.tell("Choose an object first: in the table, or with napari's picker.")
             return
         self.clear()
@@ -186,7 +186,7 @@ class Prompting(QObject):
 
     def segment(self) -> None:
         """Answer the prompts; a later call supersedes."""
-        if self._session.slide is None or not self._prompts():
+        if self._session.slide is None or not self.work.prompts():
             notify.tell("Draw a box round an object or click on it, then segment.")
             return
         self.with_segmenter(self._segment)
@@ -201,14 +201,14 @@ class Prompting(QObject):
             then(segmenter)
 
     def _segment(self, segmenter: Segmenter) -> None:
-        slide, prompts = self._session.slide, self._prompts()
+        slide, prompts = self._session.slide, self.work.prompts()
         if slide is None or not prompts:
             return
         self._hover.pause()
         downsample = view_downsample(self._viewer, slide)
-        size = self._expected(downsample)
+        size = self.work.expected(downsample)
         job = segment(slide, prompts, segmenter, downsample, self._cache, size=size)
-        if self._at_once.on and not self._again:
+        if self._at_once.on and not self.work.again:
             self._at_once.ask(job)
             self.clear()
         else:
@@ -222,96 +222,49 @@ class Prompting(QObject):
         candidate = self._settled()
         if candidate is not None:
             choice = (candidate.choice + 1) % len(candidate.masks)
-            self._show(candidate.chosen(choice))
+            self.work.show(candidate.chosen(choice))
 
     def commit(self) -> None:
         """Make the object in work an object of the annotation layer: one edit."""
-        candidate = self._settled()
-        if candidate is None:
+        if self.work.candidate is None:
             notify.tell("There is no object in work: draw a box or click, then commit.")
         else:
-            self._write("commit object", self._edit_of(candidate, self._again), candidate)
-
-    def _keep(self, candidate: Candidate) -> None:
-        """Write an object that was answered at once; it never was the one in work."""
-        self._size = candidate.size
-        self._edits.history.commit("commit object", self._edit_of(candidate))
-
-    def _edit_of(self, candidate: Candidate, again: int = 0) -> Callable[[AnnotationLayer], Edit]:
-        project, overwrite = self._session.project, self.overwrite
-        class_id = self._edits.active.id
-        author = project.author if project is not None else ""
-
-        def build(layer: AnnotationLayer) -> Edit:
-            if again:
-                return replace(layer, again, candidate, author, overwrite)
-            return commit_edit(layer, candidate, class_id, author, overwrite)
-
-        return build
-
-    def _write(
-        self, text: str, build: Callable[[AnnotationLayer], Edit], candidate: Candidate
-    ) -> None:
-        """Write what is in work and forget it: the next click begins another object.
-
-        Its mask stays on screen until the written one takes its place. What could not be written
-        is in work again, unless the user has begun another object meanwhile.
-        """
-        layers, prompts, again = self.layers, self._prompts(), self._again
-        self._size = candidate.size
-        self._forget()
-        if layers is not None:
-            layers.clear_prompts()
-        self.changed.emit()
-
-        def done() -> None:
-            if layers is not None and layers is self.layers:
-                layers.hide(candidate)
-
-        def failed() -> None:
-            done()
-            if layers is not None and layers is self.layers and not self._prompts():
-                self._again = again
-                layers.put(prompts)
-                self._show(candidate)
-
-        self._edits.history.commit(text, build, done, failed)
+            self._stop()
+            self.work.commit()
 
     def add_to_chosen(self) -> None:
         """Give the chosen object the pixels of the object in work: one edit."""
-        self._change_chosen(partial(add_to, overwrite=self.overwrite), "add to")
+        self._change_chosen(partial(add_to, overwrite=self.work.overwrite), "add to")
 
     def take_from_chosen(self) -> None:
         """Take the pixels of the object in work from the chosen object: one edit."""
         self._change_chosen(take_from, "take from")
 
     def _change_chosen(self, verb: Callable[..., Edit], what: str) -> None:
-        candidate, number = self.candidate, self._edits.chosen
-        if candidate is None:
+        number = self._edits.chosen
+        if self.work.candidate is None:
             notify.tell(f"There is no object in work to {what} another: draw a box or click.")
             return
         if not number:
             notify.tell("Choose an object first: in the table, or with napari's picker.")
             return
-        self._settled()
-        build = partial(verb, number=number, candidate=candidate)
-        self._write(f"{what} object {number}", build, candidate)
+        self._stop()
+        self.work.change(verb, what, number)
 
     def clear(self) -> None:
         """Forget prompts and answer."""
-        self._forget()
-        if self.layers is not None:
-            self.layers.clear()
-        self.changed.emit()
+        self._stop()
+        self.work.clear()
 
-    def _forget(self) -> None:
-        self._then, self._again, self.candidate = None, 0, None
+    def _stop(self) -> None:
+        """Ask nothing more about the object in work."""
+        self._then = None
         self._runner.cancel(SLOT)
         self._hover.pause()
 
     def next_object(self) -> None:
         """Keep the object in work, if there is one, and begin the next."""
-        if self.candidate is not None:
+        if self.work.candidate is not None:
             self.commit()
         else:
             self.clear()
@@ -330,75 +283,53 @@ class Prompting(QObject):
     # -- what happens -------------------------------------------------------------------------
 
     def _take_again(self, found: tuple[int, Prompts]) -> None:
-        if self.layers is not None:
-            self._again, prompts = found
-            self.layers.put(prompts)
-            self.segment()
+        self.work.take(*found)
+        self.segment()
 
     def _take(self, candidate: Candidate) -> None:
         slide = self._session.slide
-        if slide is not None and self._prompts():
-            self._show(candidate)
+        if slide is not None and self.work.prompts():
+            self.work.show(candidate)
             if not candidate.mask.any():
                 notify.warn("The segmenter found nothing there: try a larger box or another point.")
 
     def _take_so_far(self, candidate: Candidate) -> None:
-        shown, prompts = self.candidate, self._prompts()
-        if not prompts or not candidate.mask.any():
+        shown = self.work.candidate
+        if not self.work.prompts() or not candidate.mask.any():
             return
         same = shown is not None and shown.prompts.key == candidate.prompts.key
         if shown is None or not same or candidate.downsample < shown.downsample:
-            self._show(candidate)
+            self.work.show(candidate)
 
     def _settled(self) -> Candidate | None:
         """The answer that is shown; a closer look at the same prompts does not take its place."""
-        shown = self.candidate
-        if shown is not None and shown.prompts.key == self._prompts().key:
+        shown = self.work.candidate
+        if shown is not None and shown.prompts.key == self.work.prompts().key:
             self._runner.cancel(SLOT)
         return shown
 
-    def _show(self, candidate: Candidate) -> None:
-        self.candidate = candidate
-        if self.layers is not None:
-            self.layers.show(candidate, self._color())
-        self.changed.emit()
-
-    def _expected(self, downsample: float) -> float | None:
-        """About how large the object is, level-0 pixels: as what is in work, or the last one."""
-        if self.candidate is not None:
-            return self.candidate.size
-        return likely_size(self._size, downsample)
-
     def _on_hovered(self, y: float, x: float) -> None:
         slide, segmenter = self._session.slide, self.segmenter.ready
-        prompts = with_point(self._prompts(), y, x, self.positive)
+        prompts = with_point(self.work.prompts(), y, x, self.positive)
         says_where = prompts.box is not None or bool(prompts.positive.any())
         if slide is None or segmenter is None or "points" not in segmenter.answers:
             return
         if says_where and not self._runner.busy(SLOT):
             downsample = view_downsample(self._viewer, slide)
-            size = self._expected(downsample)
+            size = self.work.expected(downsample)
             self._hover.move(Hovered(slide, segmenter, prompts, downsample, size))
 
     def _on_preview(self, candidate: Candidate) -> None:
-        if self.layers is not None and not self._runner.busy(SLOT):
-            self.layers.show(candidate, self._color(), preview=True)
+        if not self._runner.busy(SLOT):
+            self.work.preview(candidate)
             self.previewed.emit()
 
     def _on_left(self) -> None:
         self._hover.leave()
-        if self.layers is not None:
-            self.layers.show(self.candidate, self._color())
-
-    def _color(self) -> str:
-        row = self._edits.active.row
-        return row.color if row is not None else POSITIVE
-
-    def _prompts(self) -> Prompts:
-        return self.layers.prompts() if self.layers is not None else Prompts()
+        self.work.end_preview()
 
     def _ready(self, kind: str) -> PromptLayers | None:
-        layers = self._made_layers()
+        layers = self.work.open()
         if layers is None:
             notify.tell(
                 "Open a slide first."
@@ -413,17 +344,6 @@ class Prompting(QObject):
             self.segmenter.load()  # meanwhile the user moves the mouse to the object
         return layers
 
-    def _made_layers(self) -> PromptLayers | None:
-        # Made when first needed: every layer, though hidden, makes moving the view slower.
-        slide = self._session.slide
-        if self.layers is None and slide is not None and self._session.annotations is not None:
-            self.layers = PromptLayers(self._viewer, slide, self._edits.keys, self)
-            self.layers.prompted.connect(self._on_prompted)
-            self.layers.removed.connect(self._on_annotations)
-            self.layers.hovered.connect(self._on_hovered)
-            self.layers.left.connect(self._on_left)
-        return self.layers
-
     def _on_loaded(self) -> None:
         self.changed.emit()
         if self._then is not None:
@@ -434,23 +354,15 @@ class Prompting(QObject):
         self._runner.cancel(SLOT)
         self._hover.leave()
         self._at_once.cancel()
-        self._then = self.candidate = self._size = None
-        self._again = 0
-        if self.layers is not None:
-            self.layers.remove()
-            self.layers.deleteLater()
-            self.layers = None
+        self._then = None
+        self.work.close()
         self.changed.emit()
 
     def _on_prompted(self) -> None:
-        if self._prompts():
+        if self.work.prompts():
             self.segment()
         else:
             self.clear()
-
-    def _on_class(self, _: int) -> None:
-        if self.candidate is not None and self.layers is not None:
-            self.layers.show(self.candidate, self._color())
 
 
 def _said_of(layer: AnnotationLayer, number: int) -> Job[tuple[int, Prompts]]:

@@ -86,13 +86,13 @@ def test_a_box_is_answered_at_once_and_committed_by_its_key(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
     prompting.box_mode()
-    assert prompting.layers is not None
+    assert prompting.work.layers is not None
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.layers.scratch.visible
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.layers.scratch.visible
     assert not stage.store.objects, "the object in work is not yet one of the layer"
     y, x, radius = DISCS[0]
-    seen = prompting.layers.scratch
+    seen = prompting.work.layers.scratch
     assert seen.get_value((y * stage.scale, x * stage.scale), world=True) == 1
     assert not seen.get_value((y * stage.scale, (x + radius + 9) * stage.scale), world=True)
     stage.press("2")
@@ -101,13 +101,13 @@ def test_a_box_is_answered_at_once_and_committed_by_its_key(
     (row,) = stage.store.objects.values()
     assert (row.class_id, row.how, row.model, row.author) == (2, "prompt", "dark", "ada")
     assert disc_iou(stage, row.id, DISCS[0]) > 0.95
-    layers = prompting.layers
-    assert prompting.candidate is None
+    layers = prompting.work.layers
+    assert prompting.work.candidate is None
     assert not len(layers.boxes.data)
     wait(lambda: not layers.scratch.visible)
-    assert str(prompting.layers.boxes.mode) == "add_rectangle", "the next box at once"
+    assert str(prompting.work.layers.boxes.mode) == "add_rectangle", "the next box at once"
     draw_box(stage, DISCS[1])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.press("N")
     wait(lambda: len(stage.store.objects) == 2)
     stage.press("Control+Z")
@@ -131,10 +131,10 @@ def test_the_first_answer_is_shown_while_a_closer_one_is_made_and_can_be_kept(
     prompting.point_mode()
     y, x, _ = DISCS[0]
     stage.click(y, x)
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     assert stage.runner.busy("segment")
-    rough = prompting.candidate
-    layers = prompting.layers
+    rough = prompting.work.candidate
+    layers = prompting.work.layers
     assert rough is not None
     assert layers is not None
     stage.edits.history.hold(True)
@@ -150,9 +150,9 @@ def test_the_first_answer_is_shown_while_a_closer_one_is_made_and_can_be_kept(
     stage.press("Control+Z")
     wait(lambda: not stage.store.objects)
     stage.click(y, x)
-    wait(lambda: prompting.candidate is not None and not stage.runner.busy("segment"))
-    assert prompting.candidate is not None
-    assert prompting.candidate.downsample < rough.downsample
+    wait(lambda: prompting.work.candidate is not None and not stage.runner.busy("segment"))
+    assert prompting.work.candidate is not None
+    assert prompting.work.candidate.downsample < rough.downsample
 
 
 def test_the_next_click_is_of_the_next_object_though_the_last_is_not_written_yet(
@@ -160,17 +160,17 @@ def test_the_next_click_is_of_the_next_object_though_the_last_is_not_written_yet
 ) -> None:
     prompting.point_mode()
     stage.click(*DISCS[0][:2])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.edits.history.hold(True)
     stage.press("N")
     stage.click(*DISCS[1][:2])
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.candidate is not None
-    assert len(prompting.candidate.prompts.points) == 1
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.candidate is not None
+    assert len(prompting.work.candidate.prompts.points) == 1
     stage.edits.history.hold(False)
     wait(lambda: len(stage.store.objects) == 1)
-    assert prompting.layers is not None
-    assert prompting.layers.scratch.visible, "what is in work now"
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.scratch.visible, "what is in work now"
     stage.press("N")
     wait(lambda: len(stage.store.objects) == 2)
     for number, disc in zip(stage.store.objects, DISCS[:2], strict=True):
@@ -187,16 +187,16 @@ def test_what_could_not_be_written_is_in_work_again(
     monkeypatch.setattr("napari_pathfm.gui.notify.fail", lambda what, e: told.append(str(e)))
     prompting.point_mode()
     stage.click(*DISCS[0][:2])
-    wait(lambda: prompting.candidate is not None)
-    answered = prompting.candidate
+    wait(lambda: prompting.work.candidate is not None)
+    answered = prompting.work.candidate
     with monkeypatch.context() as patch:
         patch.setattr(AnnotationLayer, "commit_job", full)
         stage.press("C")
         wait(lambda: len(told) == 1)
-    assert prompting.candidate is answered
-    assert prompting.layers is not None
-    assert len(prompting.layers.prompts().points) == 1
-    assert prompting.layers.scratch.visible
+    assert prompting.work.candidate is answered
+    assert prompting.work.layers is not None
+    assert len(prompting.work.layers.prompts().points) == 1
+    assert prompting.work.layers.scratch.visible
     stage.press("C")
     wait(lambda: len(stage.store.objects) == 1)
 
@@ -206,25 +206,29 @@ def test_points_have_signs_that_differ_in_shape_and_colour(
 ) -> None:
     y, x, _ = DISCS[1]
     prompting.point_mode()
-    assert prompting.layers is not None
+    assert prompting.work.layers is not None
     stage.click(y, x)
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.candidate is not None
-    whole = prompting.candidate.mask.sum() * prompting.candidate.downsample**2
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.candidate is not None
+    whole = prompting.work.candidate.mask.sum() * prompting.work.candidate.downsample**2
     stage.press("T")
     assert not prompting.positive
     stage.click(y, x + 30)
-    wait(lambda: len(prompting.candidate.prompts.points) == 2)  # type: ignore[union-attr]
-    assert prompting.candidate.prompts.positive.tolist() == [True, False]
-    assert prompting.candidate.mask.sum() * prompting.candidate.downsample**2 < 0.7 * whole
-    np.testing.assert_allclose(prompting.candidate.prompts.points, [[y, x], [y, x + 30]], atol=2)
-    points = prompting.layers.points
+    wait(lambda: len(prompting.work.candidate.prompts.points) == 2)  # type: ignore[union-attr]
+    assert prompting.work.candidate.prompts.positive.tolist() == [True, False]
+    assert (
+        prompting.work.candidate.mask.sum() * prompting.work.candidate.downsample**2 < 0.7 * whole
+    )
+    np.testing.assert_allclose(
+        prompting.work.candidate.prompts.points, [[y, x], [y, x + 30]], atol=2
+    )
+    points = prompting.work.layers.points
     assert [str(symbol) for symbol in points.symbol] == ["disc", "x"]
     assert points.border_color[0].tolist() == [0, 1, 0, 1]
     assert points.border_color[1].tolist() == [1, 0, 0, 1]
     assert points.face_color[:, 3].tolist() == [0, 0]
     stage.press("Shift+C")
-    assert prompting.candidate is None
+    assert prompting.work.candidate is None
     assert not len(points.data)
     assert not stage.store.objects
 
@@ -234,7 +238,7 @@ def test_keys_of_ours_win_on_every_layer_of_ours(
 ) -> None:
     stage.viewer.layers.selection.active = stage.image
     stage.press("B")
-    layers = prompting.layers
+    layers = prompting.work.layers
     assert layers is not None
     for layer in (stage.edits.layer, layers.boxes, layers.points, layers.scratch):
         stage.viewer.layers.selection.active = layer
@@ -253,14 +257,19 @@ def test_a_new_box_supersedes_and_a_click_without_drag_is_no_box(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
     prompting.box_mode()
-    assert prompting.layers is not None
+    assert prompting.work.layers is not None
     draw_box(stage, DISCS[0])
     draw_box(stage, DISCS[1])
-    wait(lambda: prompting.candidate is not None and prompting.candidate.prompts.extent[1] > 1200)
-    assert len(prompting.layers.boxes.data) == 1
+    wait(
+        lambda: (
+            prompting.work.candidate is not None
+            and prompting.work.candidate.prompts.extent[1] > 1200
+        )
+    )
+    assert len(prompting.work.layers.boxes.data) == 1
     prompting.clear()
     stage.click(300, 1000)
-    layers = prompting.layers
+    layers = prompting.work.layers
     wait(lambda: not layers.prompts())
 
 
@@ -280,31 +289,31 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_prompts_stay(
     draw_box(stage, DISCS[0])
     wait(lambda: len(told) >= 1)
     assert set(told) == {"There are no weights: download them."}
-    assert prompting.layers is not None
-    assert prompting.layers.prompts()
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts()
 
 
 def test_leaving_the_slide_takes_the_layers_away(stage: Stage, prompting: Prompting) -> None:
     prompting.box_mode()
-    assert prompting.layers is not None
+    assert prompting.work.layers is not None
     stage.session.show_slide(None)
     assert [layer.name for layer in stage.viewer.layers] == [stage.image.name]
     prompting.segment()
     prompting.commit()
-    assert prompting.layers is None
+    assert prompting.work.layers is None
 
 
 def test_the_mask_under_the_pointer_is_shown_before_the_click(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
     prompting.point_mode()
-    layers = prompting.layers
+    layers = prompting.work.layers
     assert layers is not None
     wait(lambda: not stage.runner.running)  # the segmenter is there
     y, x, radius = DISCS[0]
     stage.hover(y, x)
     wait(lambda: layers.scratch.visible)
-    assert prompting.candidate is None, "nothing is in work yet"
+    assert prompting.work.candidate is None, "nothing is in work yet"
     assert prompting.encoded_here
     assert not len(layers.points.data)
     assert layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True) == 1
@@ -314,7 +323,7 @@ def test_the_mask_under_the_pointer_is_shown_before_the_click(
     stage.hover(y, x + radius + 40)  # beside it
     wait(lambda: not layers.scratch.get_value((y * stage.scale, x * stage.scale), world=True))
     stage.click(y, x)
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     assert layers.scratch.opacity > faint
     stage.hover(y, x + radius + 40)
     wait(lambda: layers.scratch.opacity == faint)
@@ -327,15 +336,15 @@ def test_the_mask_under_the_pointer_is_shown_before_the_click(
 def test_a_key_shows_the_next_best_answer(stage: Stage, prompting: Prompting, wait: Wait) -> None:
     prompting.box_mode()
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.candidate is not None
-    first = prompting.candidate.mask
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.candidate is not None
+    first = prompting.work.candidate.mask
     stage.press("O")
-    assert prompting.candidate.choice == 1
-    assert (prompting.candidate.mask != first).any()
+    assert prompting.work.candidate.choice == 1
+    assert (prompting.work.candidate.mask != first).any()
     stage.press("O")
     stage.press("O")
-    assert prompting.candidate.choice == 0
+    assert prompting.work.candidate.choice == 0
 
 
 def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
@@ -347,9 +356,9 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     stage.store.commit(stage.store.paint_edit(top, left, half, None, "half of it and more"))
     prompting.box_mode()
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.press("A")
-    assert prompting.candidate is not None, "no object is chosen"
+    assert prompting.work.candidate is not None, "no object is chosen"
     stage.edits.choose_object(7)
     prompting.box_mode()
     before = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
@@ -360,7 +369,7 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     stage.look(600, 1100, 1.5)
     prompting.box_mode()
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.press("X")
     wait(lambda: not stage.edits.history.busy)
     left_over = stage.store.read(0, 0, 0, 2500, 4000) == 7
@@ -372,20 +381,20 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
 def test_a_scribble_is_points_along_it(stage: Stage, prompting: Prompting, wait: Wait) -> None:
     y, x, radius = DISCS[0]
     prompting.scribble_mode()
-    assert prompting.layers is not None
+    assert prompting.work.layers is not None
     stage.drag([(y, x - 90 + 20 * step) for step in range(10)])
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.candidate is not None
-    points = prompting.candidate.prompts.points
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.candidate is not None
+    points = prompting.work.candidate.prompts.points
     assert 2 <= len(points) <= 4
-    assert prompting.candidate.prompts.positive.all()
-    assert prompting.candidate.prompts.box is None
+    assert prompting.work.candidate.prompts.positive.all()
+    assert prompting.work.candidate.prompts.box is None
     np.testing.assert_allclose(points[:, 0], y, atol=4)
     assert x - 95 < points[:, 1].min() < points[:, 1].max() < x + 95
-    assert not len(prompting.layers.boxes.data), "the line has become points"
+    assert not len(prompting.work.layers.boxes.data), "the line has become points"
     stage.press("T")
     stage.drag([(y - radius, x - 60 + 20 * step) for step in range(7)])
-    wait(lambda: not prompting.candidate.prompts.positive.all())  # type: ignore[union-attr]
+    wait(lambda: not prompting.work.candidate.prompts.positive.all())  # type: ignore[union-attr]
 
 
 def test_every_click_is_an_object_at_once(stage: Stage, prompting: Prompting, wait: Wait) -> None:
@@ -397,13 +406,13 @@ def test_every_click_is_an_object_at_once(stage: Stage, prompting: Prompting, wa
     wait(lambda: len(stage.store.objects) == 2)
     for disc in DISCS[:2]:  # in either order
         assert max(disc_iou(stage, number, disc) for number in stage.store.objects) > 0.95
-    assert prompting.layers is not None
-    assert not len(prompting.layers.points.data)
+    assert prompting.work.layers is not None
+    assert not len(prompting.work.layers.points.data)
     stage.press("Control+Z")
     wait(lambda: len(stage.store.objects) == 1)
     stage.press("Q")
     stage.click(*DISCS[1][:2])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     assert len(stage.store.objects) == 1, "one more key again"
 
 
@@ -430,12 +439,12 @@ def test_an_object_is_segmented_again_in_its_place(
     stage.edits.history.commit("paint", lambda layer: edit)
     wait(lambda: len(stage.store.objects) == 1)
     stage.press("G")
-    assert prompting.candidate is None, "no object is chosen"
+    assert prompting.work.candidate is None, "no object is chosen"
     stage.edits.choose_object(number)
     stage.press("G")
-    wait(lambda: prompting.candidate is not None)
-    assert prompting.candidate is not None
-    said = prompting.candidate.prompts
+    wait(lambda: prompting.work.candidate is not None)
+    assert prompting.work.candidate is not None
+    said = prompting.work.candidate.prompts
     assert said.box is not None
     np.testing.assert_allclose(said.box, [y - 100, x - 100, y + 100, x + 100], atol=1)
     assert said.mask is not None
@@ -456,10 +465,10 @@ def test_neighbours_are_kept_or_taken_from(stage: Stage, prompting: Prompting, w
     stage.edits.history.commit("paint", lambda layer: edit)
     wait(lambda: len(stage.store.objects) == 1)
     stage.press("V")
-    assert not prompting.overwrite
+    assert not prompting.work.overwrite
     prompting.box_mode()
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.press("C")
     wait(lambda: len(stage.store.objects) == 2)
     assert stage.store.objects[number].area == 3600
@@ -467,7 +476,7 @@ def test_neighbours_are_kept_or_taken_from(stage: Stage, prompting: Prompting, w
     wait(lambda: len(stage.store.objects) == 1)
     stage.press("V")
     draw_box(stage, DISCS[0])
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     stage.press("C")
     wait(lambda: number not in dict(stage.store.objects.items()))
     assert np.pi * radius**2 * 0.95 < max(row.area for row in stage.store.objects.values())
@@ -488,10 +497,10 @@ def test_what_was_encoded_in_an_earlier_session_is_not_encoded_again(
         before = DarkSegmenter.encoded
         stage.hover(y, x)
         wait(lambda: made.encoded_here and not stage.runner.running)
-        assert made.layers is not None
-        assert made.layers.scratch.visible
+        assert made.work.layers is not None
+        assert made.work.layers.scratch.visible
         stage.click(y, x + radius / 4)
-        wait(lambda: made.candidate is not None)
+        wait(lambda: made.work.candidate is not None)
         made.cancel()
         encoded = DarkSegmenter.encoded - before
         stage.session.annotations = None  # its layers go

@@ -91,10 +91,10 @@ def test_facts_and_what_cannot_be_used(
     draw_box(stage)
     assert all("paseg cannot be used yet" in each for each in told)
     assert told
-    assert prompting.layers is not None
-    assert prompting.layers.prompts()
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts()
     picker.setCurrentText("pathfm-click")  # answers them
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
 
 
 def test_a_licence_is_asked_about_before_the_first_answer(
@@ -108,12 +108,12 @@ def test_a_licence_is_asked_about_before_the_first_answer(
     assert "pathfm-click is not" in question.text.text()
     question.no.click()
     wait(lambda: not stage.runner.running)
-    assert prompting.candidate is None
-    assert prompting.layers is not None
-    assert prompting.layers.prompts()
+    assert prompting.work.candidate is None
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts()
     panel.prompts.segment.click()
     question.yes.click()
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
 
 
 def test_too_little_memory_is_said_and_the_prompts_stay(
@@ -134,8 +134,8 @@ def test_too_little_memory_is_said_and_the_prompts_stay(
     draw_box(stage)
     wait(lambda: len(told) == 2)
     assert told[0].startswith("Loading pathfm-click: The memory is too small: close")
-    assert prompting.layers is not None
-    assert prompting.layers.prompts()
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts()
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -196,11 +196,11 @@ def test_a_download_shows_how_far_it_is_and_can_be_stopped(
     stage.press("Escape")
     slow.go_on.set()
     wait(lambda: not stage.runner.running)
-    assert prompting.candidate is None
+    assert prompting.work.candidate is None
     assert not told
-    assert prompting.layers is not None
-    assert prompting.layers.prompts(), "they stay"
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts(), "they stay"
     stage.press("S")
-    wait(lambda: prompting.candidate is not None)
+    wait(lambda: prompting.work.candidate is not None)
     assert slow.starts[0] == 0 < slow.starts[1], "it went on where it was stopped"
     wait(lambda: "on this computer: click.safetensors" in panel.model.facts.text())

@@ -64,7 +64,7 @@ def test_the_main_job_from_slide_to_training_data(
     place.jump(1000, 1000, 150)
     driver.press_key("B")
     driver.drag((950 * scale, 950 * scale), (1050 * scale, 1050 * scale))
-    driver.wait(lambda: place.prompting.candidate is not None, "the mask", 120)
+    driver.wait(lambda: place.prompting.work.candidate is not None, "the mask", 120)
     driver.press_key("2")
     driver.press_key("C")
     driver.wait(lambda: len(store.objects) == 1, "the object", 30)
@@ -216,7 +216,7 @@ def test_layers_of_ours_come_back_when_the_user_removes_them(
         window.dock.segment.prompts.box.click()
         assert layers.selection.active.name == "prompts: box"
         layers.remove(layers[name])
-        window.driver.wait(lambda: prompting.layers is None, "the others to go, too", 10)
+        window.driver.wait(lambda: prompting.work.layers is None, "the others to go, too", 10)
 
 
 def test_mpp_is_asked_for_once_and_kept(window: Window, synthetic: Path, tmp_path: Path) -> None:
