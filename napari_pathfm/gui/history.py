@@ -302,7 +302,7 @@ class History(QObject):
         elif running.cancelled and head.stroke is None:
             self._waiting.popleft()
             head.failed()
-            self.changed.emit()
+            self._work()
         # Else it failed, and _failed is told next; or a stroke was cancelled: it stays on screen,
         # waits for the next change, and undo takes it back.
 

@@ -15,6 +15,7 @@ from ..core.edits import Edit
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
 from ..session import Session
+from . import notify
 from .annotate import EditWindow
 from .prompt_layers import POSITIVE, PromptLayers
 
@@ -68,6 +69,7 @@ class InWork(QObject):
         self.again = 0
         self.size: float | None = None
         self.overwrite = True
+        self._unwritten: list[tuple[Candidate, int]] = []  # answers, and what they were to replace
         edits.active.changed.connect(self._on_class)
 
     # -- what is said and shown ---------------------------------------------------------------
@@ -87,6 +89,7 @@ class InWork(QObject):
     def close(self) -> None:
         """Take the layers away and forget all: there is another annotation layer, or none."""
         self._forget()
+        self._unwritten.clear()
         self.size = None
         if self.layers is not None:
             self.layers.remove()
@@ -131,6 +134,7 @@ class InWork(QObject):
         self._forget()
         if self.layers is not None:
             self.layers.clear()
+        self._put_back()
         self.changed.emit()
 
     # -- what becomes of it -------------------------------------------------------------------
@@ -138,8 +142,9 @@ class InWork(QObject):
     def commit(self) -> None:
         """Make it an object of the annotation layer, or put it in the place of one: one edit."""
         if self.candidate is not None:
-            edit = self._edit_of(self.candidate, self.again)
-            self._write("commit object", edit, self.candidate)
+            size = self.candidate.size
+            if self._write("commit object", self._edit_of(self.candidate, self.again)):
+                self.size = size or self.size
 
     def change(self, verb: Callable[..., Edit], what: str, number: int) -> None:
         """Change an object of the annotation layer by it: one edit.
@@ -154,11 +159,11 @@ class InWork(QObject):
         """
         if self.candidate is not None:
             build = partial(verb, number=number, candidate=self.candidate)
-            self._write(f"{what} object {number}", build, self.candidate)
+            self._write(f"{what} object {number}", build)
 
     def keep(self, candidate: Candidate) -> None:
         """Write an object that was answered beside the one in work."""
-        self.size = candidate.size
+        self.size = candidate.size or self.size
         self._edits.history.commit("commit object", self._edit_of(candidate))
 
     def _edit_of(self, candidate: Candidate, again: int = 0) -> Callable[[AnnotationLayer], Edit]:
@@ -173,32 +178,54 @@ class InWork(QObject):
 
         return build
 
-    def _write(
-        self, text: str, build: Callable[[AnnotationLayer], Edit], candidate: Candidate
-    ) -> None:
-        """Write what is in work and forget it: the next click begins another object.
+    def _write(self, text: str, build: Callable[[AnnotationLayer], Edit]) -> bool:
+        """Write what is in work and forget it, so that the next click begins another object.
 
-        Its mask stays on screen until the written one takes its place. What could not be written
-        is in work again, unless the user has begun another object meanwhile.
+        Its mask is shown until it is written or something else is shown. What could not be written
+        is in work again, at the latest when the user has done with the object begun meanwhile.
+
+        Returns
+        -------
+        bool
+            Whether it is being written; else it stays in work.
         """
-        layers, prompts, again = self.layers, self.prompts(), self.again
-        self.size = candidate.size
+        history, layers, candidate, again = (
+            self._edits.history,
+            self.layers,
+            self.candidate,
+            self.again,
+        )
+        if layers is None or candidate is None:
+            return False
+        if history.trouble:
+            notify.warn(
+                f"What was painted before cannot be written ({history.trouble}), so this object "
+                "stays in work: make room for both, then keep it."
+            )
+            return False
         self._forget()
-        if layers is not None:
-            layers.clear_prompts()
+        layers.clear_prompts()
         self.changed.emit()
 
         def done() -> None:
-            if layers is not None and layers is self.layers:
+            if layers is self.layers:
                 layers.hide(candidate)
 
         def failed() -> None:
-            done()
-            if layers is not None and layers is self.layers and not self.prompts():
-                self.take(again, prompts)
-                self.show(candidate)
+            if layers is self.layers:
+                layers.hide(candidate)
+                self._unwritten.append((candidate, again))
+                self._put_back()
 
-        self._edits.history.commit(text, build, done, failed)
+        history.commit(text, build, done, failed)
+        return True
+
+    def _put_back(self) -> None:
+        """Take the last object that could not be written into work, if there is none."""
+        if self._unwritten and not self.prompts():
+            candidate, again = self._unwritten.pop()
+            self.take(again, candidate.prompts)
+            self.show(candidate)
 
     def _forget(self) -> None:
         self.again, self.candidate = 0, None

@@ -89,7 +89,7 @@ class PromptLayers(QObject):
     def take_box(self) -> None:
         """The next drag draws a box."""
         self._viewer.layers.selection.active = self.boxes
-        self.boxes.visible = True
+        _reveal(self.boxes)
         self.boxes.current_edge_width = LINE_PX * view_downsample(self._viewer, self.slide)
         self.boxes.mode = "add_rectangle"
 
@@ -101,10 +101,13 @@ class PromptLayers(QObject):
     def take_point(self) -> None:
         """The next clicks set points."""
         self._viewer.layers.selection.active = self.points
-        self.points.visible = True
+        self._show_points()
+        self.points.mode = "add"
+
+    def _show_points(self) -> None:
+        _reveal(self.points)
         with self.points.block_update_properties():
             self.points.current_size = POINT_PX * view_downsample(self._viewer, self.slide)
-        self.points.mode = "add"
 
     @property
     def positive(self) -> bool:
@@ -135,15 +138,15 @@ class PromptLayers(QObject):
         return np.concatenate([low, high]) if (high - low >= 1).all() else None
 
     def put(self, prompts: Prompts) -> None:
-        """Show these prompts instead of those that are there."""
+        """Show these prompts instead of those that are there; the tool stays as it is."""
         self.clear()
         positive, self._quiet, self._mask = self.positive, True, prompts.mask
-        self.take_point()
+        self._show_points()
         for place, sign in zip(prompts.points, prompts.positive, strict=True):
             self.set_positive(bool(sign))
             self.points.add(to_data(place)[None])
         if prompts.box is not None:
-            self.boxes.visible = True
+            _reveal(self.boxes)
             width = LINE_PX * view_downsample(self._viewer, self.slide)
             corners = to_data(np.asarray(prompts.box).reshape(2, 2))
             self.boxes.add_rectangles(corners, edge_width=width)
@@ -276,7 +279,7 @@ class PromptLayers(QObject):
         lines = [n for n, kind in enumerate(self.boxes.shape_type) if kind == "path"]
         apart = SCRIBBLE_PX * view_downsample(self._viewer, self.slide)
         self._quiet = True
-        self.points.visible = True
+        _reveal(self.points)
         for number in lines:
             self.points.add(_along(np.asarray(self.boxes.data[number])[:, -2:], apart))
         self._quiet = False
@@ -287,6 +290,11 @@ class PromptLayers(QObject):
         self.boxes.selected_data = numbers
         self.boxes.remove_selected()
         self._quiet = False
+
+
+def _reveal(layer: Layer) -> None:
+    if not layer.visible:  # else napari would put down the tool that is in the hand
+        layer.visible = True
 
 
 def _along(line: NDArray[np.floating], apart: float) -> NDArray[np.float64]:

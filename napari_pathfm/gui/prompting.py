@@ -284,6 +284,7 @@ class Prompting(QObject):
 
     def _take_again(self, found: tuple[int, Prompts]) -> None:
         self.work.take(*found)
+        self.point_mode()
         self.segment()
 
     def _take(self, candidate: Candidate) -> None:

@@ -233,7 +233,7 @@ def test_each_point_of_a_layer_by_the_button(
     assert areas(stage) == pytest.approx([disc_area(0), disc_area(2)], rel=0.03)
     # Once more, with all of them: neighbours are kept, or give way.
     points.shown = True
-    more._prompting.overwrite = False
+    more._prompting.work.overwrite = False
     box.each_button.click()
     wait(lambda: len(stage.store.objects) == 3)
     wait(lambda: len(heard) == 2)

@@ -168,7 +168,7 @@ def test_the_next_click_is_of_the_next_object_though_the_last_is_not_written_yet
     assert prompting.work.candidate is not None
     assert len(prompting.work.candidate.prompts.points) == 1
     stage.edits.history.hold(False)
-    wait(lambda: len(stage.store.objects) == 1)
+    wait(lambda: len(stage.store.objects) == 1 and not stage.edits.history.busy)
     assert prompting.work.layers is not None
     assert prompting.work.layers.scratch.visible, "what is in work now"
     stage.press("N")
@@ -177,27 +177,81 @@ def test_the_next_click_is_of_the_next_object_though_the_last_is_not_written_yet
         assert disc_iou(stage, number, disc) > 0.95
 
 
-def test_what_could_not_be_written_is_in_work_again(
-    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """What the user is told while nothing can be written, and a way to end that."""
+
     def full(self: AnnotationLayer, edit: Edit) -> None:
         raise OSError("No space left on device: free some.")
 
     told: list[str] = []
     monkeypatch.setattr("napari_pathfm.gui.notify.fail", lambda what, e: told.append(str(e)))
+    with monkeypatch.context() as patch:
+        patch.setattr(AnnotationLayer, "commit_job", full)
+        yield told, patch.undo
+
+
+def test_what_could_not_be_written_is_in_work_again(
+    stage: Stage, prompting: Prompting, wait: Wait, full_disk: tuple[list[str], Callable[[], None]]
+) -> None:
+    told, freed = full_disk
+    prompting.box_mode()
+    draw_box(stage, DISCS[0])
+    wait(lambda: prompting.work.candidate is not None)
+    answered = prompting.work.candidate
+    stage.press("C")
+    wait(lambda: len(told) == 1)
+    assert prompting.work.candidate is answered
+    assert prompting.work.layers is not None
+    assert prompting.work.layers.prompts().box is not None
+    assert prompting.work.layers.scratch.visible
+    assert str(prompting.work.layers.boxes.mode) == "add_rectangle", "the tool is as it was"
+    freed()
+    stage.press("C")
+    wait(lambda: len(stage.store.objects) == 1)
+
+
+def test_what_could_not_be_written_comes_back_after_what_was_begun_meanwhile(
+    stage: Stage, prompting: Prompting, wait: Wait, full_disk: tuple[list[str], Callable[[], None]]
+) -> None:
+    told, freed = full_disk
+    prompting.point_mode()
+    stage.click(*DISCS[0][:2])
+    wait(lambda: prompting.work.candidate is not None)
+    first = prompting.work.candidate
+    stage.edits.history.hold(True)
+    stage.press("N")
+    stage.click(*DISCS[1][:2])
+    wait(lambda: prompting.work.candidate is not None)
+    second = prompting.work.candidate
+    stage.edits.history.hold(False)
+    wait(lambda: len(told) == 1)
+    assert prompting.work.candidate is second
+    freed()
+    prompting.clear()
+    assert prompting.work.candidate is first
+    stage.press("C")
+    wait(lambda: len(stage.store.objects) == 1)
+    assert disc_iou(stage, next(iter(stage.store.objects)), DISCS[0]) > 0.95
+    prompting.clear()
+    assert prompting.work.candidate is None
+
+
+def test_while_a_stroke_cannot_be_written_the_object_stays_in_work(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("napari_pathfm.gui.notify.warn", told.append)
     prompting.point_mode()
     stage.click(*DISCS[0][:2])
     wait(lambda: prompting.work.candidate is not None)
     answered = prompting.work.candidate
-    with monkeypatch.context() as patch:
-        patch.setattr(AnnotationLayer, "commit_job", full)
-        stage.press("C")
-        wait(lambda: len(told) == 1)
+    stage.edits.history.trouble = "No space left on device"
+    stage.press("N")
     assert prompting.work.candidate is answered
-    assert prompting.work.layers is not None
-    assert len(prompting.work.layers.prompts().points) == 1
-    assert prompting.work.layers.scratch.visible
-    stage.press("C")
+    assert "No space left on device" in told[0]
+    stage.edits.history.trouble = ""
+    stage.press("N")
     wait(lambda: len(stage.store.objects) == 1)
 
 
@@ -366,6 +420,7 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     wait(lambda: not stage.edits.history.busy)
     after = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
     assert after - before == pytest.approx(np.pi * radius**2 / 2, rel=0.05)
+    assert prompting.work.size is None, "a piece says nothing of how large objects are"
     stage.look(600, 1100, 1.5)
     prompting.box_mode()
     draw_box(stage, DISCS[0])
