@@ -28,9 +28,9 @@ def test_from_a_click_to_an_object(stage: Stage, clicking: Prompting, wait: Wait
     assert clicking.segmenter.name == "pathfm-click"
     y, x, _ = DISCS[1]
     stage.click(y, x)
-    wait(lambda: clicking.candidate is not None, 120)
-    assert clicking.candidate is not None
-    assert clicking.candidate.score > 0.5
+    wait(lambda: clicking.work.candidate is not None, 120)
+    assert clicking.work.candidate is not None
+    assert clicking.work.candidate.score > 0.5
     stage.press("1")
     stage.press("C")
     wait(lambda: len(stage.store.objects) == 1)
@@ -44,13 +44,13 @@ def test_from_a_click_to_an_object(stage: Stage, clicking: Prompting, wait: Wait
 def test_the_next_click_corrects_it(stage: Stage, clicking: Prompting, wait: Wait) -> None:
     y, x, radius = DISCS[0]
     stage.click(y, x)
-    wait(lambda: clicking.candidate is not None, 120)
-    first = clicking.candidate
+    wait(lambda: clicking.work.candidate is not None, 120)
+    first = clicking.work.candidate
     stage.press("T")
     stage.click(y, x + radius + 20)
-    wait(lambda: clicking.candidate is not first, 120)
-    assert clicking.candidate is not None
-    assert clicking.candidate.prompts.positive.tolist() == [True, False]
+    wait(lambda: clicking.work.candidate is not first, 120)
+    assert clicking.work.candidate is not None
+    assert clicking.work.candidate.prompts.positive.tolist() == [True, False]
     stage.press("C")
     wait(lambda: len(stage.store.objects) == 1)
     assert disc_iou(stage, next(iter(stage.store.objects)), DISCS[0]) > 0.8
