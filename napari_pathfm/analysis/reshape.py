@@ -135,6 +135,30 @@ def exchange(
     )
 
 
+def met(layer: AnnotationLayer, candidate: Candidate) -> int:
+    """Return the object that most pixels of a candidate lie on, or that it touches.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    from scipy.ndimage import binary_dilation
+
+    y, x, mask = candidate.level0_mask()
+    mask = np.pad(mask, 1)
+    ids = layer.read(0, y - 1, x - 1, *mask.shape)
+    for part in (mask, binary_dilation(mask, np.ones((3, 3)))):
+        below = ids[part & (ids > 0)]
+        if below.size:
+            numbers, counts = np.unique(below, return_counts=True)
+            return int(numbers[counts.argmax()])
+    raise ValueError(
+        "The object in work touches no other: choose one first, in the table or with napari's "
+        "picker."
+    )
+
+
 def add_to(
     layer: AnnotationLayer, number: int, candidate: Candidate, overwrite: bool = False
 ) -> Edit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from napari import Viewer
 from qtpy.QtCore import QObject, Signal
@@ -11,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from ..analysis.again import replace
 from ..analysis.candidate import Candidate, commit_edit
 from ..analysis.crop import likely_size
+from ..analysis.reshape import met
 from ..core.edits import Edit
 from ..core.prompts import Prompts
 from ..io.masks import AnnotationLayer
@@ -156,10 +156,16 @@ class InWork(QObject):
         what : str
             What is done to it, for messages.
         number : int
+            0 for the one that it lies on or touches.
         """
-        if self.candidate is not None:
-            build = partial(verb, number=number, candidate=self.candidate)
-            self._write(f"{what} object {number}", build)
+        candidate = self.candidate
+        if candidate is None:
+            return
+
+        def build(layer: AnnotationLayer) -> Edit:
+            return verb(layer, number=number or met(layer, candidate), candidate=candidate)
+
+        self._write(f"{what} {f'object {number}' if number else 'the object below'}", build)
 
     def keep(self, candidate: Candidate) -> None:
         """Write an object that was answered beside the one in work."""

@@ -34,10 +34,14 @@ class PromptButtons(QWidget):
             "Next [N]", prompting.next_object, "Keep the object, if there is one; begin the next"
         )
         self.add = button(
-            "Add [A]", prompting.add_to_chosen, "Give what is in work to the chosen object"
+            "Add [A]",
+            prompting.add_to_chosen,
+            "Give what is in work to the chosen object, or else the one below",
         )
         self.take = button(
-            "Take away [X]", prompting.take_from_chosen, "Take it from the chosen object"
+            "Take away [X]",
+            prompting.take_from_chosen,
+            "Take it from the chosen object, or else the one below",
         )
         self.again = button(
             "Again [G]",

@@ -233,23 +233,19 @@ class Prompting(QObject):
             self.work.commit()
 
     def add_to_chosen(self) -> None:
-        """Give the chosen object the pixels of the object in work: one edit."""
+        """Give the chosen object, or else the one beside it, the pixels of the object in work."""
         self._change_chosen(partial(add_to, overwrite=self.work.overwrite), "add to")
 
     def take_from_chosen(self) -> None:
-        """Take the pixels of the object in work from the chosen object: one edit."""
+        """Take the pixels of the object in work from the chosen object, or else the one below."""
         self._change_chosen(take_from, "take from")
 
     def _change_chosen(self, verb: Callable[..., Edit], what: str) -> None:
-        number = self._edits.chosen
         if self.work.candidate is None:
             notify.tell(f"There is no object in work to {what} another: draw a box or click.")
-            return
-        if not number:
-            notify.tell("Choose an object first: in the table, or with napari's picker.")
-            return
-        self._stop()
-        self.work.change(verb, what, number)
+        else:
+            self._stop()
+            self.work.change(verb, what, self._edits.chosen)
 
     def clear(self) -> None:
         """Forget prompts and answer."""

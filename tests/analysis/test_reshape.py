@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_pathfm.analysis.candidate import Candidate
-from napari_pathfm.analysis.reshape import add_to, fill_holes, smooth, split, take_from
+from napari_pathfm.analysis.reshape import add_to, fill_holes, met, smooth, split, take_from
 from napari_pathfm.core.edits import ObjectRow
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.io.masks import AnnotationLayer
@@ -88,6 +88,19 @@ def test_adding_and_taking_away_what_a_segmenter_answers(layer: AnnotationLayer)
     expected[340:349, 560:569][expected[340:349, 560:569] == neighbour] = 0
     np.testing.assert_array_equal(whole(layer), expected)
     assert not take_from(layer, neighbour, candidate(np.ones((9, 9), bool), 0, 0))
+
+
+def test_what_an_answer_lies_on_or_touches(layer: AnnotationLayer) -> None:
+    one = draw(layer, rectangle(0, 100, 200, 300))
+    two = draw(layer, rectangle(0, 300, 200, 500))
+    assert met(layer, candidate(rectangle(50, 280, 100, 350))) == two, "50 of 70 columns"
+    assert met(layer, candidate(rectangle(50, 240, 100, 350))) == one
+    assert met(layer, candidate(rectangle(200, 120, 260, 300))) == one, "beside it"
+    corner = np.ones((20, 30), bool)
+    assert met(layer, candidate(corner, 200, 500)) == two, "by a corner"
+    assert met(layer, candidate(corner, -10, 290)) == two, "over the edge of the slide"
+    with pytest.raises(ValueError, match="touches no other"):
+        met(layer, candidate(corner, 201, 500))
 
 
 def test_holes_are_filled_and_objects_in_them_stay(layer: AnnotationLayer) -> None:

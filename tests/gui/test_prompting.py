@@ -405,22 +405,22 @@ def test_what_is_in_work_is_added_to_an_object_and_taken_from_it(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
     y, x, radius = DISCS[0]
-    top, left = int(y - radius), int(x)
-    half = np.full((int(2 * radius), int(radius) + 60), 7, np.uint32)
-    stage.store.commit(stage.store.paint_edit(top, left, half, None, "half of it and more"))
     prompting.box_mode()
     draw_box(stage, DISCS[0])
     wait(lambda: prompting.work.candidate is not None)
     stage.press("A")
-    assert prompting.work.candidate is not None, "no object is chosen"
-    stage.edits.choose_object(7)
-    prompting.box_mode()
+    wait(lambda: not stage.edits.history.busy)
+    assert prompting.work.candidate is not None, "there is no object below"
+    top, left = int(y - radius), int(x)
+    half = np.full((int(2 * radius), int(radius) + 60), 7, np.uint32)
+    stage.store.commit(stage.store.paint_edit(top, left, half, None, "half of it and more"))
     before = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
     stage.press("A")
     wait(lambda: not stage.edits.history.busy)
     after = int((stage.store.read(0, 0, 0, 2500, 4000) == 7).sum())
     assert after - before == pytest.approx(np.pi * radius**2 / 2, rel=0.05)
     assert prompting.work.size is None, "a piece says nothing of how large objects are"
+    stage.edits.choose_object(7)
     stage.look(600, 1100, 1.5)
     prompting.box_mode()
     draw_box(stage, DISCS[0])
