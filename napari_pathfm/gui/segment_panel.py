@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QGridLayout,
     QLayout,
@@ -34,8 +35,8 @@ from .prompt_buttons import PromptButtons
 from .prompting import Prompting
 from .runner import Runner
 
-TEXT = 16
-"""Letters of a step of the history that a button shows."""
+TEXT_PX = 138
+"""Width of the text of an undo or redo button: two fit into the dock beside its scroll bar."""
 
 
 class SegmentPanel(QWidget):
@@ -151,8 +152,8 @@ class SegmentPanel(QWidget):
             (self.redo_button, "Redo", "Ctrl+Shift+Z", redo),
         ):
             # The name of a file that was imported would make the panel wider than its dock.
-            short = text if len(text) <= TEXT else f"{text[: TEXT - 1]}…"
-            each.setText(f"{what} {short}".strip())
+            words, right = f"{what} {text}".strip(), Qt.TextElideMode.ElideRight
+            each.setText(each.fontMetrics().elidedText(words, right, TEXT_PX))
             each.setToolTip(f"{key}: {text}" if text else key)
             each.setEnabled(bool(text))
 
