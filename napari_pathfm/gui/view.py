@@ -12,6 +12,9 @@ from .layers import slide_scale
 
 Region = tuple[float, float, float, float]
 
+CLOSEST = 4.0
+"""Pixels of the screen a level-0 pixel, at most, where an object is gone to: more shows no more."""
+
 
 def view_downsample(viewer: Viewer, slide: Slide) -> float:
     """Level-0 pixels per pixel of the screen."""
@@ -65,12 +68,13 @@ def on_slide(layer: Layer, slide: Slide, points: NDArray[np.floating]) -> NDArra
 def look_at(viewer: Viewer, slide: Slide, box: Region, share: float | None = None) -> None:
     """Move the view to the middle of a box, ``(y0, x0, y1, x1)`` in level-0 pixels.
 
-    With a `share` the view is zoomed so that the box fills that part of it, as its reciprocal.
+    With a `share` the view is zoomed so that the box fills that part of it, as its reciprocal, but
+    no closer than `CLOSEST`.
     """
     y0, x0, y1, x1 = box
     center = to_data(np.array(((y0 + y1) / 2, (x0 + x1) / 2))) * slide_scale(slide)
     camera = viewer.scene.camera
     camera.center = (0.0, float(center[0]), float(center[1]))
     if share is not None:
-        extent = max(y1 - y0, x1 - x0, 1) * slide_scale(slide)
-        camera.zoom = min(viewer.canvas.size) / (share * extent)
+        wanted = min(viewer.canvas.size) / (share * max(y1 - y0, x1 - x0, 1))
+        camera.zoom = min(wanted, CLOSEST) / slide_scale(slide)

@@ -22,6 +22,7 @@ from napari_pathfm.gui.label_codes import (
     with_room_for,
 )
 from napari_pathfm.gui.strokes import lay_over, stroke_of
+from napari_pathfm.gui.view import CLOSEST
 from napari_pathfm.io.errors import ProjectError
 from napari_pathfm.io.painting import Paint
 
@@ -366,6 +367,15 @@ def test_another_object_is_shown_and_pointed_out(stage: Any) -> None:
     assert stage.edits.object_id == 4
     center = np.array(stage.viewer.scene.camera.center[-2:]) / stage.scale
     assert center == pytest.approx((2030, 3030), abs=2)
+    assert stage.viewer.scene.camera.zoom * stage.scale < CLOSEST
+
+
+def test_a_small_object_is_not_gone_to_closer_than_its_pixels_are_worth(stage: Any) -> None:
+    stage.store.commit(
+        stage.store.paint_edit(2000, 3000, np.full((8, 8), 4, np.uint32), None, "speck")
+    )
+    stage.edits.show_object(4)
+    assert stage.viewer.scene.camera.zoom * stage.scale == pytest.approx(CLOSEST)
 
 
 def test_a_far_stroke_is_kept_before_it_is_written_and_forgotten_with_it(
