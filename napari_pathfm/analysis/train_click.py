@@ -1,4 +1,4 @@
-"""Train the prompt encoder and the mask decoder of a small SAM for clicks.
+"""Train the adapter, the prompt encoder and the mask decoder of a small SAM for clicks.
 
 The image encoder stays as it is, so that crops are encoded once. Rounds of simulated clicks, each
 corrected by the next, with the answer before as a mask prompt; three answers of which only the
@@ -33,6 +33,10 @@ AVERAGE = 0.998
 NO_POINT = -1
 """SAM's sign of a place that is no point."""
 
+CHOSEN = 0.5
+"""What the loss of the mask with the best score counts beside that of the nearest one: the first is
+what people get, the second keeps the three apart."""
+
 Truths = NDArray[np.bool_]
 
 
@@ -48,7 +52,8 @@ class ClickTraining:
     rate : float
         Learning rate of AdamW at its highest; it rises for a twentieth and falls as a cosine.
     rounds : int
-        Answers to an object in a step, each but the first after another click.
+        Answers to an object in a step, each but the first after another click: 1 to so many, as
+        drawn, for most objects are to need one click only.
     boxes : float
         Part of the steps that begin with boxes.
     seed : int
@@ -68,33 +73,30 @@ class ClickTraining:
     compiled: bool = False
 
 
-def train_click(network: Any, crops: EncodedCrops, training: ClickTraining) -> Job[Any]:
-    """Train a copy of a network's prompt encoder and mask decoder.
+def train_click(
+    network: torch.nn.ModuleDict, crops: EncodedCrops, training: ClickTraining
+) -> Job[Any]:
+    """Train a copy of all that comes after an image encoder.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        With SAM's ``prompt_encoder`` and ``mask_decoder``, in float32.
+    network : torch.nn.ModuleDict
+        ``adapter``, and SAM's ``prompt_encoder`` and ``mask_decoder``, in float32; see
+        :func:`napari_pathfm.models.click.to_train`.
     crops : EncodedCrops
-        By its image encoder.
+        By that image encoder.
     training : ClickTraining
 
     Returns
     -------
-    torch.nn.Module
-        With these two parts: the average of the weights of late steps.
+    torch.nn.ModuleDict
+        These parts: the average of the weights of late steps.
     """
     import torch
 
     torch.manual_seed(training.seed)
     draw = np.random.default_rng(training.seed)
-    parts: Any = torch.nn.ModuleDict(
-        {
-            "prompt_encoder": copy.deepcopy(network.prompt_encoder),
-            "mask_decoder": copy.deepcopy(network.mask_decoder),
-        }
-    )
-    parts.requires_grad_(True).train()
+    parts: Any = copy.deepcopy(network).requires_grad_(True).train()
     if training.fresh:
         _alike(parts["mask_decoder"])
     decode, loss = parts["mask_decoder"], _loss
@@ -114,8 +116,12 @@ def train_click(network: Any, crops: EncodedCrops, training: ClickTraining) -> J
         inside = torch.tensor([crops.inside[n][m] for n, m in pairs])
         features = torch.from_numpy(crops.features[chosen].astype(np.float32))
         optimiser.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            adapted = parts["adapter"](features.contiguous(memory_format=torch.channels_last))
+        leaf = adapted.detach().float().requires_grad_()  # the rounds share one pass through it
         encode = parts["prompt_encoder"]
-        found = _rounds(encode, decode, loss, features, truths, inside, training, draw)
+        found = _rounds(encode, decode, loss, leaf, truths, inside, training, draw)
+        adapted.backward(leaf.grad)
         torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         optimiser.step()
         keep = min(AVERAGE, (step + 1) / (step + 10))
@@ -166,7 +172,7 @@ def _rounds(
         signs[:, 0], given = 1, 1
     low: torch.Tensor | None = None
     ious = np.zeros(count)
-    for _ in range(training.rounds):
+    for _ in range(int(draw.integers(training.rounds)) + 1):
         if low is not None:
             answers = (low > 0)[:, 0].numpy()
             for number, truth in enumerate(truths):
@@ -220,7 +226,8 @@ def _loss(
         beyond = shown / inside[:, None] - shown
         union = ((said | there).sum((2, 3)) + beyond).clamp(min=1)
         ious = (said & there).sum((2, 3)) / union
-    return each.amin(1).mean() + ((scores - ious) ** 2).mean(), ious
+    taken = each.gather(1, scores.detach().argmax(1, keepdim=True))
+    return each.amin(1).mean() + CHOSEN * taken.mean() + ((scores - ious) ** 2).mean(), ious
 
 
 def _alike(decoder: Any) -> None:

@@ -32,8 +32,10 @@ def train_click(
     begin_with: Annotated[
         Path | None, typer.Option(help="Go on with this file instead of LiteMedSAM's weights.")
     ] = None,
-    crops: Annotated[int, typer.Option(min=4, help="Crops to learn from, 2 MB each.")] = 3000,
+    crops: Annotated[int, typer.Option(min=4, help="Crops to learn from, 1 MB each.")] = 3000,
     steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 4000,
+    batch: Annotated[int, typer.Option(min=1, help="Objects of a step.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Answers to an object, at most.")] = 3,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile first: minutes, then a third faster.")
@@ -41,7 +43,7 @@ def train_click(
     seed: Annotated[int, typer.Option(help="Decides crops, clicks and order.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Train the prompt encoder and mask decoder of the click model; the image encoder stays.
+    """Train the adapter and the decoder of the click model; the image encoder stays as it is.
 
     Labels are images of ids (PNG, TIFF, .npy): 0 for none, a number an object. The outcome is a
     file for ``--weights`` of the segmenter pathfm-click.
@@ -76,7 +78,13 @@ def train_click(
         encoded = run(encode_crops(sources, segmenter, crops, seed), report)
     with reporting("Training") as report:
         training = ClickTraining(
-            steps=steps, rate=rate, seed=seed, fresh=begin_with is None, compiled=compiled
+            steps=steps,
+            batch=batch,
+            rounds=rounds,
+            rate=rate,
+            seed=seed,
+            fresh=begin_with is None,
+            compiled=compiled,
         )
         parts = run(training_of(network, encoded, training), report)
     save_parts(parts, out)

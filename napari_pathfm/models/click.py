@@ -1,15 +1,16 @@
-"""Our click model: LiteMedSAM's image encoder with a prompt encoder and a mask decoder of ours.
+"""Our click model: LiteMedSAM's image encoder before an adapter and a decoder of ours.
 
-LiteMedSAM (Ma et al., 2024, https://github.com/bowang-lab/MedSAM) was trained on boxes; ours were
-trained by ``pathfm train-click`` for points, boxes and earlier answers. What they were trained on
-and how well they do stands in docs/click-model.md.
+LiteMedSAM (Ma et al., 2024, https://github.com/bowang-lab/MedSAM) was trained on boxes of medical
+images; our adapter, prompt encoder and mask decoder were trained by ``pathfm train-click`` for
+points, boxes and earlier answers on tissue. What they were trained on and how well they do stands
+in docs/click-model.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.jobs import Progress
 from . import litemedsam
@@ -26,8 +27,12 @@ NAME, INPUT_PX = "pathfm-click", 168
 """LiteMedSAM's encoder sees 256 px. It takes two fifths of the time here, and masks of nuclei are
 no worse; its windows of 7 and 14 positions fit this side without padding."""
 
-PARTS = ("prompt_encoder", "mask_decoder")
-"""Of the network that are ours."""
+PLACES = {
+    "adapter": "image_encoder.neck.adapter",
+    "prompt_encoder": "prompt_encoder",
+    "mask_decoder": "mask_decoder",
+}
+"""Our parts, and where they lie in the network."""
 
 
 def load(
@@ -53,9 +58,9 @@ def load(
     """
     theirs = find_weights(litemedsam.NAME, entries()[litemedsam.NAME].weights, None, report=report)
     path = find_weights(NAME, entries()[NAME].weights, weights, report=report)
-    encoder = {key: value for key, value in read_state(theirs).items() if not key.startswith(PARTS)}
-    network = litemedsam.build(INPUT_PX)
-    load_into(network, {**encoder, **read_state(path)}, path, NAME)
+    encoder = {k: v for k, v in read_state(theirs).items() if k.startswith("image_encoder.")}
+    network = _build()
+    load_into(network, encoder | _placed(read_state(path)), path, NAME)
     return SamSegmenter(
         NAME,
         network,
@@ -66,20 +71,45 @@ def load(
     )
 
 
-def to_train(weights: Path | None = None) -> tuple[SamSegmenter, torch.nn.Module]:
-    """Return the segmenter whose image encoder encodes crops, and the network to be trained.
+def to_train(weights: Path | None = None) -> tuple[SamSegmenter, torch.nn.ModuleDict]:
+    """Return LiteMedSAM, whose image encoder encodes crops, and our parts, which are trained.
 
     Parameters
     ----------
     weights : Path, optional
-        Of ours, to go on with; LiteMedSAM's own if absent.
+        Of ours, to go on with; if absent LiteMedSAM's own, and an adapter without effect.
     """
+    import torch
+
     theirs = find_weights(litemedsam.NAME, entries()[litemedsam.NAME].weights, None)
-    network, state = litemedsam.build(INPUT_PX), read_state(theirs)
+    network, state = _build(), read_state(theirs)
+    parts = {name: network.get_submodule(place) for name, place in PLACES.items()}
+    known = parts["adapter"].state_dict()
+    state |= _placed({f"adapter.{key}": value for key, value in known.items()})
     if weights is not None:
-        state |= read_state(weights)
+        state |= _placed(read_state(weights))
     load_into(network, state, weights or theirs, NAME)
     encoding = litemedsam.build(INPUT_PX)  # of its own: what encodes is converted
     load_into(encoding, read_state(theirs), theirs, litemedsam.NAME)
     stretch, device = litemedsam.stretch, default_device()
-    return SamSegmenter(litemedsam.NAME, encoding, INPUT_PX, stretch, device), network
+    segmenter = SamSegmenter(litemedsam.NAME, encoding, INPUT_PX, stretch, device)
+    return segmenter, torch.nn.ModuleDict(parts)
+
+
+def _build() -> torch.nn.Module:
+    import torch
+
+    from .adapter import Adapter
+
+    network: Any = litemedsam.build(INPUT_PX)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # an adapter that has learned nothing is the same each time
+        adapter = Adapter(network.prompt_encoder.embed_dim)
+    network.image_encoder.neck.add_module("adapter", adapter)
+    return network  # type: ignore[no-any-return]
+
+
+def _placed(state: dict[str, Any]) -> dict[str, Any]:
+    """Call our weights as the network does."""
+    named = ((*key.partition("."), value) for key, value in state.items())
+    return {PLACES.get(part, part) + dot + rest: value for part, dot, rest, value in named}

@@ -27,12 +27,12 @@ def test_what_is_learned_is_written_and_loaded(tmp_path: Path) -> None:
     segmenter, network = click.to_train()
     crops = run(encode_crops([(1.0, [discs()])], segmenter, 4))
     training = ClickTraining(steps=2, batch=2, rounds=2)
-    before = [each.clone() for each in network.parameters()]  # type: ignore[attr-defined]
+    before = [each.clone() for each in network.parameters()]
     parts = run(train_click(network, crops, training))
-    for left, right in zip(before, network.parameters(), strict=True):  # type: ignore[attr-defined]
+    for left, right in zip(before, network.parameters(), strict=True):
         assert torch.equal(left, right)  # a copy is trained
     changed = [
-        not torch.equal(value, network.state_dict()[name])  # type: ignore[attr-defined]
+        not torch.equal(value, network.state_dict()[name])
         for name, value in parts.state_dict().items()
     ]
     assert np.mean(changed) > 0.9
@@ -46,6 +46,24 @@ def test_what_is_learned_is_written_and_loaded(tmp_path: Path) -> None:
     assert set(found) == names
     assert found["objects"] == 1
     assert all(0 <= found[name] <= 1 for name in found if name != "objects")
+
+
+def test_an_adapter_changes_nothing_until_it_has_learned() -> None:
+    _, network = click.to_train()
+    features = torch.randn(2, 256, 6, 6)
+    torch.testing.assert_close(network["adapter"](features), features)
+
+
+def test_a_crop_goes_through_the_adapter_that_was_loaded(tmp_path: Path) -> None:
+    segmenter, network = click.to_train()
+    torch.nn.init.normal_(network["adapter"].get_submodule("blocks.1.narrow").weight, std=0.05)  # type: ignore[arg-type]
+    file = tmp_path / "own.safetensors"
+    save_parts(network, file)
+    plain = torch.from_numpy(segmenter.encode(discs().rgb).features)[None]
+    with torch.inference_mode():
+        adapted = network["adapter"](plain)
+    found = torch.from_numpy(click.load(file, device="cpu").encode(discs().rgb).features)[None]
+    assert (found - adapted).abs().mean() < 0.1 * (plain - adapted).abs().mean()
 
 
 def test_a_score_is_that_of_the_whole_object() -> None:

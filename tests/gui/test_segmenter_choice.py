@@ -74,7 +74,7 @@ def test_facts_and_what_cannot_be_used(
     panel, prompting = choice
     wait(lambda: not stage.runner.running)
     picker, facts = panel.model.picker, panel.model.facts
-    for words in ("9.8 M", "Apache-2.0", "on this computer: click.safetensors", "fits into"):
+    for words in ("10.3 M", "Apache-2.0", "on this computer: click.safetensors", "fits into"):
         assert words in facts.text()
     listed = [picker.itemText(i) for i in range(picker.count())]
     assert listed[0] == picker.name == "pathfm-click"
