@@ -74,10 +74,10 @@ def test_an_example_shows_its_object_in_the_middle(project: Project) -> None:
 def test_what_has_the_same_class_is_meant_as_well(project: Project) -> None:
     slide = Discs()
     layer = layer_of(project, slide)
-    dots = [mark(layer, np.ones((20, 20), bool), 100, 100 + 40 * number) for number in range(3)]
+    dots = [mark(layer, np.ones((20, 20), bool), 100, 100 + 24 * number) for number in range(3)]
     layer.commit(layer.class_edit(dots[:2], 1))
     (example,) = take_examples(slide, layer, dots[:1], "dot")
-    assert example.downsample == 0.5, "level 0 is enlarged at most twice"
+    assert example.downsample == 0.25, "level 0 is enlarged at most four times"
     assert label(example.mask)[1] == 2, "the third has no class"
     assert label(take_examples(slide, layer, dots[2:], "dot")[0].mask)[1] == 1
     assert label(take_examples(slide, layer, dots, "dot")[0].mask)[1] == 3
