@@ -1,4 +1,4 @@
-"""How many objects a minute of the user's actions finds: one click each, everything, more like one.
+"""How many objects a minute of the user's actions finds: one click each, and many from one click.
 
 Actions are counted, not machine time, with the keystroke-level model (Card, Moran and Newell,
 Communications of the ACM 23, 1980): a click is pointing (1.1 s) and a press of the button (0.1 s),
@@ -10,6 +10,8 @@ a key 0.6 s with the glance that decides about it. An object counts as found if 
   wrong a click and a key to delete it.
 - `more_like`: one object like that, a key for more like it, a key for each candidate that is asked
   about, accepted if it is right; after a few wrong ones in a row the rest is rejected.
+- `by_example`: one object like that, a click to save it as an example, one to segment by it, by the
+  patch tokens of the encoder in the box, and a click and a key for each object that is wrong.
 
 Nuclei: every fifth image of the folder ``nuclei`` (those that ``pathfm train-click`` keeps back).
 Glands and nuclei of the synthetic slide: other seeds than those that are trained on.
@@ -28,15 +30,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_pathfm.analysis.by_example import segment_by_example
 from napari_pathfm.analysis.candidate import Candidate, commit_edit
 from napari_pathfm.analysis.click_crops import LabelledImage, read_folder, synthetic_images
 from napari_pathfm.analysis.everything import find_everything
+from napari_pathfm.analysis.found_edit import NothingNew, found_edit
 from napari_pathfm.analysis.found_objects import FoundObjects
 from napari_pathfm.analysis.judge_clicks import LEAST_PX, ArraySlide
 from napari_pathfm.analysis.more_like import more_like
 from napari_pathfm.analysis.proposals import Wanted
+from napari_pathfm.analysis.prototypes import Prototypes
 from napari_pathfm.analysis.segment import segment
 from napari_pathfm.analysis.simulated_clicks import first_click
+from napari_pathfm.analysis.take_example import take_examples
 from napari_pathfm.core.edits import CHUNK
 from napari_pathfm.core.jobs import run
 from napari_pathfm.core.prompts import Prompts
@@ -63,6 +69,8 @@ HELD_OUT = 5
 SYNTHETIC, SYNTHETIC_SIDE, SEED = 4, 1536, 910_000
 FEWEST = 8
 """Images with fewer objects say nothing about many."""
+
+MANY = "everything", "more_like", "by_example"
 
 
 @dataclass
@@ -125,7 +133,7 @@ def measure(
     figures: dict[str, Any] = {"seconds_a_click": CLICK, "seconds_a_key": KEY}
     figures |= {"least_score": wanted.score, "least_stability": wanted.stability}
     for kind, images in kinds.items():
-        ways = {"click": Score(), "everything": Score(), "more_like": Score()}
+        ways = {name: Score() for name in ("click", *MANY)}
         for image in images:
             truth = truth_of(image)
             if len(truth.numbers) < FEWEST:
@@ -156,7 +164,7 @@ def play(
     if example is None:
         return  # nothing to begin with; what the others have not found counts against them
     region = (0.0, 0.0, *map(float, slide.levels[0].shape))
-    for name in ("everything", "more_like"):
+    for name in MANY:
         truth, score = truth_of(image), ways[name]
         score.clicks, score.keys = score.clicks + 1, score.keys + 2
         score.right += truth.take(*example.level0_mask())
@@ -167,7 +175,10 @@ def play(
             if name == "everything":
                 sized = replace(wanted, size=example.size or 1.0)
                 found = run(find_everything(slide, segmenter, region, sized, layer))
-                delete_wrong(found, truth, score)
+                delete_wrong(drawn(found, truth.labels.shape), truth, score)
+            elif name == "by_example":
+                score.clicks += 2
+                delete_wrong(like_examples(segmenter, slide, layer), truth, score)
             else:
                 likes = run(more_like(slide, segmenter, layer, list(layer.objects), region))
                 ask([like.candidate for like in likes], truth, score)
@@ -192,16 +203,38 @@ def by_clicks(
     return right
 
 
-def delete_wrong(found: FoundObjects, truth: Truth, score: Score) -> None:
-    """Count what everything has found, and delete what is wrong."""
+def drawn(found: FoundObjects, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Ids of all that was found, ``(h, w)``."""
     side = CHUNK
-    height, width = (-(-s // side) * side for s in truth.labels.shape)
-    drawn = np.zeros((height, width), np.int64)
+    height, width = (-(-length // side) * side for length in shape)
+    ids = np.zeros((height, width), np.int64)
     for row, col, numbers in found:
-        drawn[row * side : (row + 1) * side, col * side : (col + 1) * side] = numbers
-    boxes = LabelledImage(np.zeros((1, 1, 3), np.uint8), drawn).boxes()
+        ids[row * side : (row + 1) * side, col * side : (col + 1) * side] = numbers
+    return ids
+
+
+def like_examples(
+    segmenter: Segmenter, slide: ArraySlide, layer: AnnotationLayer
+) -> NDArray[np.int64]:
+    """Ids of what looks like the objects of a layer and is new, ``(h, w)``."""
+    old = list(layer.objects)
+    examples = take_examples(slide, layer, old, "marked")
+    model = Prototypes(catalog.get_encoder())
+    try:
+        found = run(segment_by_example(slide, examples, model, None, segmenter))
+        layer.commit(found_edit(layer, found))
+    except NothingNew:
+        pass
+    ids = layer.read(0, 0, 0, *layer.shape).astype(np.int64)
+    ids[np.isin(ids, old)] = 0
+    return ids
+
+
+def delete_wrong(ids: NDArray[np.int64], truth: Truth, score: Score) -> None:
+    """Count what was found, and delete what is wrong."""
+    boxes = LabelledImage(np.zeros((1, 1, 3), np.uint8), ids).boxes()
     for number, (y, x, y1, x1) in boxes.items():
-        if truth.take(y, x, drawn[y:y1, x:x1] == number):
+        if truth.take(y, x, ids[y:y1, x:x1] == number):
             score.right += 1
         else:
             score.wrong += 1

@@ -90,7 +90,7 @@ def segment_by_example(
     encoder : str
         Whose patch tokens make the prototypes.
     segmenter : str or Segmenter, optional
-        Draws the outlines anew; none if absent.
+        Draws the objects, if it draws those of the examples as they are; none if absent.
     class_name : str
         One of the project's classes; none yet if empty.
     layer : str

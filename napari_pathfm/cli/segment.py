@@ -63,7 +63,7 @@ def segment(
     segmenter: Annotated[
         str | None,
         typer.Option(
-            help="Draws the outlines; “none” for none. pathfm-click if absent, but for seggpt."
+            help="Draws the objects; “none” for none. pathfm-click if absent, but for seggpt."
         ),
     ] = None,
     class_name: Annotated[
@@ -163,7 +163,7 @@ def _segment(
     facts["refined"] = found.refined
     what = "new object" if len(rows) == 1 else "new objects"
     text = f"{len(rows):,} {what} like “{example}” in “{options['layer']}”"
-    return facts, f"{text}; {found.refined:,} outlines drawn by the segmenter."
+    return facts, f"{text}; {found.refined:,} drawn by the segmenter."
 
 
 def _each(

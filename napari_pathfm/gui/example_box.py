@@ -54,7 +54,7 @@ class ExampleBox(QWidget):
     session : Session
     runner : Runner
     prompting : Prompting
-        Whose segmenter draws the outlines.
+        Whose segmenter draws the objects.
     edit_window : EditWindow
         Knows the chosen object and the view; its history takes what is found.
     loader : callable
@@ -86,7 +86,7 @@ class ExampleBox(QWidget):
         for way, words in WAYS.items():
             self.ways.addItem(words, way)
         self.ways.setToolTip(
-            "Patch tokens of the encoder that has embedded the slide, and outlines by the "
+            "Patch tokens of the encoder that has embedded the slide, and objects by the "
             "segmenter of “Draw”; or SegGPT, which is downloaded the first time (1.5 GB)"
         )
         self.segment_button = QPushButton("Segment this view by example")

@@ -39,7 +39,7 @@ def by_example_job(
     """Load what is needed, and look for what is like the examples of a name."""
     examples = load_examples(project, name)
     chosen = yield from model
-    # SegGPT paints outlines; tokens are too coarse for that.
+    # SegGPT paints objects; tokens are too coarse for that.
     draws = (yield from segmenter) if isinstance(chosen, Prototypes) else None
     return (yield from segment_by_example(slide, examples, chosen, region, draws))
 

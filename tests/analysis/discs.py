@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
 
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.core.slide import Level
@@ -25,8 +26,11 @@ class Discs:
     damage: dict[tuple[int, int, int], str] = {}
     associated_images: tuple[str, ...] = ()
 
-    def __init__(self, mpp: float | None = 0.5) -> None:
+    def __init__(
+        self, mpp: float | None = 0.5, discs: tuple[tuple[float, float, float], ...] = DISCS
+    ) -> None:
         self.mpp, self.scale = mpp, 0.5 / (mpp or 0.5)
+        self.discs = np.array(discs) * self.scale
         self.id = self.name = f"discs at {mpp}"
         self.path = Path(self.name)
         height, width = (round(side * self.scale) for side in SHAPE)
@@ -38,7 +42,7 @@ class Discs:
     def dark(self, y: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which of the level-0 positions in rows `y` and columns `x` are dark."""
         dark = np.zeros((len(y), len(x)), bool)
-        for cy, cx, radius in np.array(DISCS) * self.scale:
+        for cy, cx, radius in self.discs:
             dark |= (y[:, None] - cy) ** 2 + (x[None] - cx) ** 2 < radius**2
         return dark
 
@@ -81,13 +85,13 @@ class DarkByExample:
         return answer
 
 
-class DarkInBox:
-    """Segments what is dark in a box; or what is not, if it is to be wrong."""
+class DarkAt:
+    """Segments what is dark in a box or at a point; or what is not dark, if it is to be wrong."""
 
-    name, device, input_px, weights_id = "dark in a box", "cpu", 512, ""
+    name, device, input_px, weights_id = "dark there", "cpu", 512, ""
 
-    def __init__(self, wrong: bool = False, answers: frozenset[str] = frozenset({"box"})) -> None:
-        self.wrong, self.answers = wrong, answers
+    def __init__(self, *answers: str, wrong: bool = False) -> None:
+        self.wrong, self.answers = wrong, frozenset(answers)
         self.asked: list[Prompts] = []
 
     def encode(self, rgb: NDArray[np.uint8]) -> ImageEmbedding:
@@ -101,12 +105,20 @@ class DarkInBox:
     ) -> Segmentation:
         self.asked += prompts
         dark = embedding.features[..., 0] < 128
-        if prompts[0].box is not None:
-            y0, x0, y1, x1 = prompts[0].box
-            grow = 0.1 * (y1 - y0)
-            dark[: int(max(0, y0 - grow))] = dark[int(y1 + grow) :] = False
-            dark[:, : int(max(0, x0 - grow))] = dark[:, int(x1 + grow) :] = False
-        # The right one is not the one it is surest of.
-        masks = np.stack([~dark, ~dark if self.wrong else dark, np.zeros_like(dark)])[None]
-        scores = np.array([[0.9, 0.5, 0.1]], np.float32)
-        return Segmentation(masks, scores, np.zeros((1, 3, 256, 256), np.float32))
+        masks = np.stack([self._masks(dark, each) for each in prompts])
+        scores = np.array([[0.9, 0.5, 0.1]] * len(prompts), np.float32)
+        return Segmentation(masks, scores, np.zeros((len(prompts), 3, 256, 256), np.float32))
+
+    def _masks(self, dark: NDArray[np.bool_], prompts: Prompts) -> NDArray[np.bool_]:
+        if prompts.box is not None:
+            y0, x0, y1, x1 = prompts.box
+            grow, there = 0.1 * (y1 - y0), np.zeros_like(dark)
+            rows, cols = (
+                slice(int(max(0, a - grow)), int(b + grow)) for a, b in ((y0, y1), (x0, x1))
+            )
+            there[rows, cols] = dark[rows, cols]
+        else:
+            parts, _ = label(dark)
+            ((row, col),) = np.floor(prompts.points).astype(int)
+            there = parts == parts[row, col] if dark[row, col] else np.zeros_like(dark)
+        return np.stack([~dark if self.wrong else there, ~dark, np.zeros_like(dark)])

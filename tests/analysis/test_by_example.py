@@ -28,7 +28,7 @@ from napari_pathfm.io.reader import open_slide
 from napari_pathfm.models.base import Answering, ExamplePair
 from napari_pathfm.models.catalog import get_encoder, get_segmenter
 
-from .discs import DISCS, DarkByExample, DarkInBox, Discs
+from .discs import DISCS, DarkAt, DarkByExample, Discs
 
 
 @pytest.fixture
@@ -146,13 +146,16 @@ def test_it_is_found_on_another_slide_whatever_its_pixels(project: Project, mpp:
         assert one.score > 0.9
 
 
-def test_outlines_are_drawn_by_the_segmenter_where_it_agrees(project: Project) -> None:
+@pytest.mark.parametrize("answers", [("points",), ("box",), ("box", "points")])
+def test_a_segmenter_that_knows_such_objects_draws_them(
+    project: Project, answers: tuple[str, ...]
+) -> None:
     slide = Discs()
     _, examples = marked_disc(project, slide)
     blocks = DarkByExample(block=56)
     truth = slide.mask(0, 0, *slide.levels[0].shape)
 
-    def drawn(segmenter: DarkInBox | None) -> tuple[FoundByExample, float]:
+    def drawn(segmenter: DarkAt | None) -> tuple[FoundByExample, float]:
         found = run(segment_by_example(slide, examples, blocks, segmenter=segmenter))
         image = np.zeros(slide.levels[0].shape, bool)
         for each in found.objects:
@@ -161,15 +164,29 @@ def test_outlines_are_drawn_by_the_segmenter_where_it_agrees(project: Project) -
         return found, iou(image, truth)
 
     coarse, before = drawn(None)
-    good = DarkInBox(answers=frozenset({"box", "points"}))
-    refined, after = drawn(good)
-    assert (coarse.refined, refined.refined) == (0, 3)
+    good = DarkAt(*answers)
+    fine, after = drawn(good)
+    assert (coarse.refined, fine.refined, len(fine.objects)) == (0, 3, 3)
     assert before < 0.93 < 0.98 < after
-    assert [each.score for each in refined.objects] == [each.score for each in coarse.objects]
-    assert all(len(prompts.points) == 1 for prompts in good.asked)
-    wrong, kept = drawn(DarkInBox(wrong=True))
-    assert (wrong.refined, kept) == (0, before)
-    assert drawn(DarkInBox(answers=frozenset()))[1] == before
+    assert {each.model for each in fine.objects} == {"dark"}
+    assert all(0.8 < each.score <= 1 for each in fine.objects)
+    assert all((each.box is None) == ("points" in answers) for each in good.asked)
+    wrong, kept = drawn(DarkAt(*answers, wrong=True))
+    assert (wrong.refined, kept) == (0, before), "it does not know what the examples show"
+    assert drawn(DarkAt())[1] == before
+
+
+def test_what_the_map_shows_as_one_blot_becomes_objects(project: Project) -> None:
+    beside = ((500.0, 500.0, 120.0), (1300.0, 500.0, 110.0), (1300.0, 730.0, 112.0))
+    slide = Discs(discs=(*beside, (500.0, 1300.0, 300.0)))
+    _, examples = marked_disc(project, slide)
+    blocks = DarkByExample(block=56)
+    blots = run(segment_by_example(slide, examples, blocks)).objects
+    assert len(blots) == 3, "two discs hang together"
+    found = run(segment_by_example(slide, examples, blocks, segmenter=DarkAt("points"))).objects
+    boxes = sorted(np.array([each.box for each in found]).tolist())
+    truth = sorted([y - r, x - r, y + r, x + r] for y, x, r in beside)
+    np.testing.assert_allclose(boxes, truth, atol=4)  # and the huge one is no such object
 
 
 def test_one_edit_leaves_what_is_there_and_is_undone_as_one(project: Project) -> None:
