@@ -104,6 +104,7 @@ class EmbedPanel(QWidget):
 
     def _on_ended(self, stopped: bool) -> None:
         self._show_busy()
+        self.slides.look()
         if stopped:
             self.state.setText("Stopped. What is done is kept: “Embed tiles” goes on from there.")
 

@@ -107,6 +107,22 @@ def test_what_is_looked_at_comes_first_and_panning_changes_that(tiled: Window, l
     tiled.rest()
 
 
+def test_the_list_of_slides_says_how_far_it_is(tiled: Window, load: Load) -> None:
+    load(SlowEncoder(pause=0.005))
+    listed, count = tiled.dock.embed.slides.list, len(tiled.session.grid)
+
+    def shown() -> list[str]:
+        return [listed.topLevelItem(0).text(column) for column in (1, 2)]
+
+    grow(tiled, 8)
+    tiled.place.runner.cancel(SLOT)
+    tiled.rest()
+    assert shown() == ["waiting", f"{len(tiled.session.embeddings):,} of {count:,}"]
+    grow(tiled, count)
+    tiled.rest()
+    assert shown() == ["done", f"{count:,}"]
+
+
 def test_map_and_heatmap_grow_with_the_embeddings(tiled: Window, load: Load) -> None:
     load(SlowEncoder(pause=0.03))
     session, explore, count = tiled.session, tiled.dock.explore, len(tiled.session.grid)
