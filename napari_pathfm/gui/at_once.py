@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from qtpy.QtCore import QObject, Signal
@@ -9,8 +10,11 @@ from qtpy.QtCore import QObject, Signal
 from ..analysis.candidate import Candidate
 from ..core.jobs import Job
 from ..io.masks import AnnotationLayer
+from ..models.base import Segmenter
 from ..session import Session
 from .runner import Runner, RunningJob
+
+Ask = Callable[[Segmenter], Job[Candidate]]
 
 
 class AtOnce(QObject):
@@ -29,17 +33,24 @@ class AtOnce(QObject):
     def __init__(self, session: Session, runner: Runner, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session, self._runner = session, runner
+        self._asked: list[Ask] = []
         self._jobs: list[RunningJob] = []
         self.on = False
 
-    def ask(self, job: Job[Candidate]) -> None:
-        """Have one object answered, beside those that are being answered."""
+    def ask(self, ask: Ask) -> None:
+        """Have one object answered, once there is a segmenter for it."""
+        self._asked.append(ask)
+
+    def answer(self, segmenter: Segmenter) -> None:
+        """Answer what was asked for, beside those that are being answered."""
         self._jobs = [each for each in self._jobs if each in self._runner.running]
         done = partial(self._take, self._session.annotations)
-        self._jobs.append(self._runner.start(job, "Segmenting", done))
+        asked, self._asked = self._asked, []
+        self._jobs += [self._runner.start(ask(segmenter), "Segmenting", done) for ask in asked]
 
     def cancel(self) -> None:
         """Forget what is not answered yet."""
+        self._asked = []
         for job in self._jobs:
             job.cancel()
 

@@ -19,12 +19,13 @@ from ..analysis.segment import segment
 from ..core.edits import Edit
 from ..core.jobs import Job, Progress
 from ..core.prompts import Prompts
+from ..core.slide import Slide
 from ..io.masks import AnnotationLayer
 from ..models.base import Segmenter
 from ..session import Session
 from . import notify
 from .annotate import EditWindow
-from .at_once import AtOnce
+from .at_once import Ask, AtOnce
 from .chosen_segmenter import ChosenSegmenter
 from .hover import Hover, Hovered, with_point
 from .in_work import InWork
@@ -188,8 +189,10 @@ class Prompting(QObject):
         """Answer the prompts; a later call supersedes."""
         if self._session.slide is None or not self.work.prompts():
             notify.tell("Draw a box round an object or click on it, then segment.")
-            return
-        self.with_segmenter(self._segment)
+        elif self._at_once.on and not self.work.again:
+            self._segment_at_once(self._session.slide)
+        else:
+            self.with_segmenter(self._segment)
 
     def with_segmenter(self, then: Callable[[Segmenter], None]) -> None:
         """Hand over the segmenter, once it is loaded; a later call supersedes."""
@@ -205,17 +208,27 @@ class Prompting(QObject):
         if slide is None or not prompts:
             return
         self._hover.pause()
+        job = self._job(slide, prompts)(segmenter)
+        self._runner.start(job, "Segmenting", self._take, slot=SLOT, so_far=self._take_so_far)
+        previewed = self._hover.shown(prompts)
+        if previewed is not None:
+            self._take_so_far(previewed)
+
+    def _segment_at_once(self, slide: Slide) -> None:
+        """Keep these prompts for an object of their own, also while a segmenter is loaded."""
+        self._at_once.ask(self._job(slide, self.work.prompts()))
+        self.clear()
+        self.with_segmenter(self._at_once.answer)
+
+    def _job(self, slide: Slide, prompts: Prompts) -> Ask:
+        """What answers prompts as the view is now."""
         downsample = view_downsample(self._viewer, slide)
         size = self.work.expected(downsample)
-        job = segment(slide, prompts, segmenter, downsample, self._cache, size=size)
-        if self._at_once.on and not self.work.again:
-            self._at_once.ask(job)
-            self.clear()
-        else:
-            self._runner.start(job, "Segmenting", self._take, slot=SLOT, so_far=self._take_so_far)
-            previewed = self._hover.shown(prompts)
-            if previewed is not None:
-                self._take_so_far(previewed)
+
+        def job(segmenter: Segmenter) -> Job[Candidate]:
+            return segment(slide, prompts, segmenter, downsample, self._cache, size=size)
+
+        return job
 
     def other_mask(self) -> None:
         """Show the segmenter's next best answer."""
@@ -268,12 +281,12 @@ class Prompting(QObject):
 
     def cancel(self) -> None:
         """Stop loading and segmenting; where nothing runs, forget prompts and answer."""
+        self._at_once.cancel()
         if self._runner.busy(SLOT) or self.segmenter.busy:
             self._then = None
             self._runner.cancel(SLOT)
             self.segmenter.cancel()
         else:
-            self._at_once.cancel()
             self.clear()
 
     # -- what happens -------------------------------------------------------------------------
@@ -343,6 +356,8 @@ class Prompting(QObject):
 
     def _on_loaded(self) -> None:
         self.changed.emit()
+        if self.segmenter.ready is not None:
+            self._at_once.answer(self.segmenter.ready)
         if self._then is not None:
             self.with_segmenter(self._then)
 

@@ -471,6 +471,36 @@ def test_every_click_is_an_object_at_once(stage: Stage, prompting: Prompting, wa
     assert len(stage.store.objects) == 1, "one more key again"
 
 
+def test_clicks_while_a_segmenter_is_loaded_are_objects_of_their_own(
+    stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slowly(name: str, weights: object = None) -> DarkSegmenter:
+        assert go_on.wait(60)
+        return DarkSegmenter()
+
+    monkeypatch.setattr(catalog, "get_segmenter", slowly)
+    prompting.point_mode()
+    stage.press("Q")
+    for y, x, _ in DISCS[:2]:
+        stage.click(y, x)
+    wait(lambda: not prompting.work.prompts())
+    assert prompting.segmenter.busy
+    stage.press("Escape")
+    go_on.set()
+    wait(lambda: not stage.runner.running)
+    assert not stage.store.objects, "what was asked for has been taken back"
+    go_on.clear()
+    for y, x, _ in DISCS[:2]:
+        stage.click(y, x)
+    stage.press("Shift+C")  # nothing is in work
+    go_on.set()
+    wait(lambda: len(stage.store.objects) == 2)
+    for disc in DISCS[:2]:
+        assert max(disc_iou(stage, number, disc) for number in stage.store.objects) > 0.95
+
+
 def test_what_another_layer_was_asked_for_is_not_kept(
     stage: Stage, prompting: Prompting, wait: Wait
 ) -> None:
