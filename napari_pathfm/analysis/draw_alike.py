@@ -49,7 +49,8 @@ class ExampleObject:
     ----------
     example : Example
     mask : ndarray
-        ``(h, w)`` bool, pixels of the example: the largest part of what is marked.
+        ``(h, w)`` bool, pixels of the example: the part of what is marked that lies in the middle,
+        or nearest to it. Other parts are of its kind, but may be cut off.
     """
 
     example: Example
@@ -61,7 +62,10 @@ class ExampleObject:
         from scipy.ndimage import label
 
         parts, _ = label(example.mask, np.ones((3, 3)))
-        return cls(example, parts == np.bincount(parts[example.mask]).argmax())
+        places = np.argwhere(example.mask)
+        middle = np.divide(np.subtract(example.mask.shape, 1), 2)
+        nearest = places[np.square(places - middle).sum(1).argmin()]
+        return cls(example, parts == parts[tuple(nearest)])
 
     @property
     def area(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -40,6 +42,9 @@ SLOT = "by example"
 WAYS = {"": "like its patch tokens", SEGGPT: "as SegGPT sees it"}
 """What the ways are called; the empty name is that without a model of its own."""
 
+MOST = 20
+"""Objects that are saved by one press, each with an image of its own."""
+
 HOW = (
     "Mark one thing, choose it in the table of objects and save it here as an example: then "
     "everything like it is found, here or on another slide."
@@ -59,6 +64,8 @@ class ExampleBox(QWidget):
         Knows the chosen object and the view; its history takes what is found.
     loader : callable
         Takes the name of an encoder and returns what loads it.
+    selected : callable
+        Returns the objects that are selected in the table.
     """
 
     def __init__(
@@ -68,12 +75,13 @@ class ExampleBox(QWidget):
         prompting: Prompting,
         edit_window: EditWindow,
         loader: Callable[[str], Callable[[], Encoder]],
+        selected: Callable[[], NDArray[np.uint32]],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._session, self._runner = session, runner
         self._prompting, self._edits = prompting, edit_window
-        self._models = ExampleModels(loader)
+        self._models, self._selected = ExampleModels(loader), selected
         self.names = QComboBox()
         self.line = QLineEdit()
         self.names.setLineEdit(self.line)
@@ -81,7 +89,9 @@ class ExampleBox(QWidget):
         self.names.setToolTip("Examples of this project; type a new name to begin another")
         self.line.setPlaceholderText("name of an example")
         self.save_button = QPushButton("Save chosen object as example")
-        self.save_button.setToolTip("Saving more under the same name makes it surer")
+        self.save_button.setToolTip(
+            "Or all that are selected in the table. More under the same name make it surer"
+        )
         self.ways = QComboBox()
         for way, words in WAYS.items():
             self.ways.addItem(words, way)
@@ -118,20 +128,33 @@ class ExampleBox(QWidget):
         return self.line.text().strip()
 
     def save(self) -> None:
-        """Keep the chosen object as one more example of the name."""
+        """Keep the chosen object, or all that are selected, as examples of the name."""
         slide, layer, project = self._where()
         if slide is None or layer is None or project is None:
             return
-        name, number = self.name, self._edits.chosen
+        name, numbers = self.name, self._chosen()
         if not name:
             notify.tell("Type a name for the example first.")
-        elif not number:
+        elif not numbers:
             notify.tell("Choose an object first: in the table, or with napari's picker.")
+        elif len(numbers) > MOST:
+            notify.tell(
+                f"{len(numbers):,} objects are selected in the table: a few say what is meant, so "
+                f"select {MOST} at most."
+            )
         else:
-            job = save_job(slide, layer, project, number, name)
+            job = save_job(slide, layer, project, numbers, name)
             self._runner.start(
                 job, "Saving the example", lambda _: self._list(name), slot="example"
             )
+
+    def _chosen(self) -> list[int]:
+        """What is selected in the table, unless another object has been chosen since."""
+        selected: list[int] = self._selected().tolist()
+        chosen = self._edits.chosen
+        if chosen and chosen not in selected:
+            return [chosen]
+        return selected
 
     def segment(self) -> None:
         """Find what looks like the examples in the view: one edit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..analysis.by_example import FoundByExample, segment_by_example
 from ..analysis.prototypes import Prototypes
@@ -21,11 +21,11 @@ SEGGPT = "seggpt"
 
 
 def save_job(
-    slide: Slide, layer: AnnotationLayer, project: Project, number: int, name: str
+    slide: Slide, layer: AnnotationLayer, project: Project, numbers: Sequence[int], name: str
 ) -> Job[None]:
-    """Keep an object as one more example of a name."""
+    """Keep objects as more examples of a name."""
     yield Progress(0, 0, "Saving the example")
-    save_examples(project, take_examples(slide, layer, [number], name))
+    save_examples(project, take_examples(slide, layer, numbers, name))
 
 
 def by_example_job(

@@ -74,8 +74,10 @@ class SegmentPanel(QWidget):
         self.classes = ClassList(session, edit_window.active, edit_window.class_changes, runner)
         self.prompts = PromptButtons(prompting)
         self.more = MoreBox(more, session)
-        self.examples = ExampleBox(session, runner, prompting, edit_window, loader)
         self.table = ObjectTable(session, runner, edit_window.history)
+        self.examples = ExampleBox(
+            session, runner, prompting, edit_window, loader, self.table.selected
+        )
         self.imports = ImportBar(importing, session)
         self.layers = LayerSwitch(session, layers)
         self.history = HistoryPanel(session, runner, edit_window.history)

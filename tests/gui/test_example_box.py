@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from napari_pathfm.gui import notify
+from napari_pathfm.gui import example_box, notify
 from napari_pathfm.gui.example_box import ExampleBox
 from napari_pathfm.gui.segment_panel import SegmentPanel
 from napari_pathfm.io.examples import example_names, load_examples
@@ -78,6 +78,31 @@ def test_from_a_chosen_object_to_what_looks_like_it(
     wait(lambda: "segment by example" in stage.edits.history.undo_text())
     stage.press("Control+Z")
     wait(lambda: list(stage.store.objects) == [number])
+
+
+def test_all_that_are_selected_become_examples(
+    stage: Stage, panel: SegmentPanel, told: list[str], wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, table = panel.examples, panel.table
+    mark(stage)
+    second = stage.store.new_id()
+    ids = np.full(disc(1).shape, second, np.uint32)
+    stage.store.commit(stage.store.paint_edit(0, 0, ids, disc(1), "mark"))
+    wait(lambda: "2 objects" in table.count.text())
+    table.view.selectAll()
+    box.line.setText("disc")
+    box.save_button.click()
+    wait(lambda: "2 examples of “disc”" in box.state.text())
+    table.view.selectRow(0)
+    stage.edits.refill()
+    stage.edits.choose_object(second)
+    box.save_button.click()
+    wait(lambda: "3 examples of “disc”" in box.state.text())
+    assert not told
+    monkeypatch.setattr(example_box, "MOST", 1)
+    table.view.selectAll()
+    box.save_button.click()
+    assert "2 objects are selected" in told[-1]
 
 
 def test_what_is_missing_is_said(stage: Stage, panel: SegmentPanel, told: list[str]) -> None:
