@@ -39,6 +39,9 @@ DOCK_PX = 480
 ATTENTION = "attention"
 """Name of the layer, and of its picture."""
 
+NUCLEI, NUCLEUS_UM, VIEW_UM = 5, (4.0, 14.0), 50.0
+"""How many nuclei are examples, between which sides their boxes lie, and a third of the view's."""
+
 PARTS, PART_TILES = 60, 12
 """What a head of slides is trained on: random parts of the one slide there is."""
 
@@ -94,6 +97,7 @@ class Pictures(Demo):
         self.click()
         self.change_shape()
         self.find_more()
+        self.by_example()
 
     def click(self) -> None:
         """Click on an object and beside it, then draw a line on another."""
@@ -145,14 +149,52 @@ class Pictures(Demo):
         self.viewer.scene.camera.center = (0.0, y, x)
         count = len(layer.objects)
         more.everything()
-        self.driver.wait(lambda: not self.place.runner.running, "everything", 600)
-        self.driver.idle(1.0)
-        if len(layer.objects) > count:
-            self.driver.picture("everything")
-            self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
-            self.driver.wait(lambda: len(layer.objects) == count, "the undo", 120)
+        self._take_new("everything", count)
         self.place.edit_window.new_object()  # the next stroke is not the example's
         panel.tabs.setCurrentIndex(0)
+
+    def by_example(self) -> None:
+        """Click on some nuclei, save them as examples and segment what is like them."""
+        panel, prompting, layer = self.dock.segment, self.place.prompting, self._annotations()
+        scale, before = self.slide.mpp or 1.0, set(layer.objects)
+        boxes = self.dark_boxes()
+        sides = (boxes[:, 2:] - boxes[:, :2]) * scale
+        boxes = boxes[(sides.min(1) > NUCLEUS_UM[0]) & (sides.max(1) < NUCLEUS_UM[1])]
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        middle = np.median(centers, axis=0)
+        centers = centers[np.square(centers - middle).sum(1).argsort()][:NUCLEI]
+        self.place.jump(float(middle[0]), float(middle[1]), VIEW_UM / scale)
+        prompting.toggle_at_once()
+        prompting.point_mode()
+        for y, x in centers:
+            self.driver.click((y * scale, x * scale))
+            self.driver.idle(0.3)
+            self.driver.wait(lambda: not self.place.runner.running, "a nucleus", 120)
+        prompting.toggle_at_once()
+        panel.tabs.setCurrentIndex(1)
+        examples, count = panel.examples, len(layer.objects)
+        examples.line.setText("nucleus")
+        for number in set(layer.objects) - before:
+            self.place.edit_window.choose_object(number)
+            examples.save_button.click()
+            self.driver.wait(lambda: not self.place.runner.running, "the example", 60)
+        examples.segment_button.click()
+        self._take_new("by-example", count)
+        while set(layer.objects) != before:
+            self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
+            self.driver.idle(0.5)
+        self.place.edit_window.new_object()
+        panel.tabs.setCurrentIndex(0)
+
+    def _take_new(self, name: str, count: int) -> None:
+        """Take a picture of what comes to so many objects, and take it back."""
+        layer = self._annotations()
+        self.driver.wait(lambda: not self.place.runner.running, name, 600)
+        self.driver.idle(1.0)
+        if len(layer.objects) > count:
+            self.driver.picture(name)
+            self.driver.press_key("Z", Qt.KeyboardModifier.ControlModifier)
+            self.driver.wait(lambda: len(layer.objects) == count, "the undo", 120)
 
     def _of_dock(self, name: str) -> None:
         """Take a picture of the upper part of the dock."""

@@ -282,7 +282,16 @@ class Demo:
         return int(np.square(offset).sum(1).argmin())
 
     def _boxes(self) -> NDArray[np.float64]:
-        """Boxes round large dark objects near the middle of the tissue, level-0 pixels."""
+        """Boxes round the largest dark objects, with a margin, level-0 pixels."""
+        boxes = self.dark_boxes()[:BOXES]
+        margin = 0.05 * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
+        return boxes + np.hstack([-margin, -margin, margin, margin])
+
+    def dark_boxes(self) -> NDArray[np.float64]:
+        """Boxes round dark objects near the middle of the tissue, ``(N, 4)``, the largest first.
+
+        ``(y0, x0, y1, x1)`` in level-0 pixels.
+        """
         from scipy import ndimage
         from skimage.color import rgb2hed
         from skimage.filters import threshold_otsu
@@ -302,9 +311,7 @@ class Demo:
         found.sort(key=lambda region: -region.area)
         if not found:
             raise DriverError("no dark object to segment near the middle of the tissue")
-        boxes = np.array([region.bbox for region in found[:BOXES]], float)
-        margin = 0.05 * (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True)
-        boxes += np.hstack([-margin, -margin, margin, margin])
+        boxes = np.array([region.bbox for region in found], float)
         return np.asarray((boxes + np.array([y, x, y, x])) * downsample)
 
 
