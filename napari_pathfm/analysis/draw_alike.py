@@ -137,12 +137,16 @@ def draw_alike(
         return []
     view, rest = windows.downsample, Priority.REST
     each = yield from segment_each(slide, asked, segmenter, view, size, queue=queue, priority=rest)
-    distinct = Distinct(size, windows.downsample)
+    alike = []
     for one in each.candidates:
         covered = np.count_nonzero(one.mask) * one.downsample**2
         score = _mean(likely, windows, one)
         if score >= LIKELY and SMALLEST * area <= covered <= LARGEST * area:
-            distinct.add(replace(one, scores=np.array([score], np.float32)))
+            alike.append(replace(one, scores=np.array([score], np.float32)))
+    longest = max((one.size or 0.0 for one in alike), default=0.0)  # a thin one may be very long
+    distinct = Distinct(longest, windows.downsample)
+    for one in alike:
+        distinct.add(one)
     return distinct.take()
 
 
