@@ -222,6 +222,8 @@ class PromptLayers(QObject):
     # -- what happens -------------------------------------------------------------------------
 
     def _on_press(self, layer: Layer, event: Any) -> Generator[None, None, None]:
+        if self._awaited:
+            self._tidy()  # a click before counts by itself, though the window had no time for it
         self._pressed = True
         yield
         while event.type == "mouse_move":

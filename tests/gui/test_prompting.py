@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_pathfm.analysis import crop_store
 from napari_pathfm.core.edits import Edit
@@ -471,6 +473,24 @@ def test_every_click_is_an_object_at_once(stage: Stage, prompting: Prompting, wa
     assert len(stage.store.objects) == 1, "one more key again"
 
 
+def test_clicks_that_the_window_gets_all_at_once_are_objects_of_their_own(
+    stage: Stage, prompting: Prompting, wait: Wait
+) -> None:
+    prompting.point_mode()
+    stage.press("Q")
+    wait(lambda: not stage.runner.running)
+    for y, x, _ in DISCS[:2]:  # as after something that kept it busy
+        QTest.mouseClick(
+            stage.canvas,
+            Qt.MouseButton.LeftButton,
+            Qt.KeyboardModifier.NoModifier,
+            stage.pixel(y, x),
+        )
+    wait(lambda: len(stage.store.objects) == 2)
+    for disc in DISCS[:2]:
+        assert max(disc_iou(stage, number, disc) for number in stage.store.objects) > 0.95
+
+
 def test_clicks_while_a_segmenter_is_loaded_are_objects_of_their_own(
     stage: Stage, prompting: Prompting, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,6 +514,7 @@ def test_clicks_while_a_segmenter_is_loaded_are_objects_of_their_own(
     go_on.clear()
     for y, x, _ in DISCS[:2]:
         stage.click(y, x)
+    wait(lambda: not prompting.work.prompts())
     stage.press("Shift+C")  # nothing is in work
     go_on.set()
     wait(lambda: len(stage.store.objects) == 2)
