@@ -11,7 +11,8 @@ showed that one should look closer, which the window does by itself.
   of a hand does, and the button is pressed; *unrested*: pressed as soon as the pointer is there.
 - *hover*: masks under a moving pointer that are shown in a second.
 - *stall*: how late a timer of 5 ms fires in the event loop during clicks and previews.
-- *while embedding*: as *click*, while all tiles of the slide are embedded.
+- *while embedding*: as *click*, while all tiles of the slide are embedded. If that takes long
+  enough the encoder is compiled afterwards, during the cold clicks: *compiling at the end*.
 
 It needs a display; without one, start it by ``.ci/window python -m benchmarks.clicking``.
 """
@@ -72,10 +73,17 @@ def measure() -> dict[str, Any]:
         demo.driver.wait(lambda: not demo.place.runner.running, "the end", 60)
         say("cold")
         cold = [_click(demo, place, place, 0.0, keep=True) for place in places[:-1]]
-        segmenter = demo.place.prompting.segmenter.name
+        segmenter = demo.place.prompting.segmenter.ready
+        encoder = demo.place.embedding.encoders.known("efficientnet-lite0", None)
+        compiling = bool(encoder.compiling)
         demo.place.close()
         demo.viewer.close()
-    figures: dict[str, Any] = {"segmenter": segmenter, "clicks_while_embedding": len(busy)}
+    figures: dict[str, Any] = {
+        "segmenter": segmenter.name,
+        "precision": segmenter.precision.name,
+        "clicks_while_embedding": len(busy),
+        "compiling_at_the_end": compiling,
+    }
     figures["first_cold_ms"] = 1e3 * cold[0][0]
     kinds = {"click": clicks, "unrested": unrested, "cold": cold, "click_while_embedding": busy}
     for name, seconds in kinds.items():

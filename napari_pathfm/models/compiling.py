@@ -1,6 +1,6 @@
 """The process that compiles a network: ``python -m napari_pathfm.models.compiling WORK``.
 
-WORK holds ``job.json`` from :class:`~.compiled.Compiler`. What comes out is run once and compared
+WORK holds ``job.json`` from :class:`~.compiler.Compiler`. What comes out is run once and compared
 before it is moved to where it is wanted: whatever is wrong with it goes wrong here. If it cannot be
 made, a file ``.failed`` there says why, and nobody tries again with these versions.
 """
@@ -13,15 +13,17 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .catalog import get_encoder, get_segmenter
-from .compiled import ENCODER, JOB, KINDS, open_compiled, tidy
-from .mask_decoder import MaskDecoder, compilable
+from .compiled import KINDS, open_compiled, tidy
+from .compiler import ENCODER, JOB
 from .precision import Precision, autocast
+from .sam_parts import compilable
 
 BATCH, MAX_BATCH = 4, 4096
 """Tiles that it is compiled with; it takes any number up to the second."""
@@ -83,27 +85,29 @@ def compile_network(
     _compare(features, examples, device, file)
 
 
-def compile_decoder(
-    decoder: MaskDecoder, examples: Sequence[tuple[torch.Tensor, ...]], file: Path
+def compile_part(
+    kind: str, part: torch.nn.Module, examples: Sequence[tuple[torch.Tensor, ...]], file: Path
 ) -> None:
-    """Compile a mask decoder for one prompt of any number of points.
+    """Compile an image encoder, or a mask decoder for one prompt of any number of points.
 
     Parameters
     ----------
-    decoder : MaskDecoder
+    kind : str
+        :data:`~.compiler.IMAGE_ENCODER` or :data:`~.compiler.MASK_DECODER`.
+    part : ImageEncoder or MaskDecoder
     examples : sequence of tuple of torch.Tensor
-        What it takes, of prompts with several numbers of points.
+        What it takes; for the decoder, of prompts with several numbers of points.
     file : Path
         To be made, as by :func:`compile_network`.
 
     Raises
     ------
     Exception
-        It cannot be exported or compiled, or does not answer as the decoder does.
+        It cannot be exported or compiled, or does not answer as the part itself does.
     """
     device = examples[0][0].device
-    _compile(decoder, examples[-1], compilable(), device, file)
-    _compare(decoder, examples, device, file)
+    _compile(part, examples[-1], compilable(kind), device, file)
+    _compare(part, examples, device, file)
 
 
 def _compile(
@@ -157,10 +161,18 @@ def _pixels(count: int, px: int, device: torch.device) -> torch.Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
+def _be_last() -> None:
+    """Work only where nobody else wants to: a window and its network come first."""
+    if hasattr(os, "nice"):
+        os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):  # a sandbox may forbid it
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def main(work: Path) -> None:
     """Compile what a folder says, and remove the folder."""
-    if hasattr(os, "nice"):
-        os.nice(19)  # a window and its network come first
+    _be_last()
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # the network is still at work
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "inductor")
     job = json.loads((work / JOB).read_text())
@@ -174,8 +186,8 @@ def main(work: Path) -> None:
             compile_network(network, precision, normalisation, encoder.spec.input_px, made)
         else:
             segmenter: Any = get_segmenter(job["model"], weights, job["device"])
-            decoder, examples = segmenter.to_compile()
-            compile_decoder(decoder, examples, made)
+            part, examples = segmenter.to_compile(job["kind"])
+            compile_part(job["kind"], part, examples, made)
         os.replace(made, file)
         tidy(file.parent)
     except Exception as error:

@@ -17,7 +17,8 @@ from ..core.jobs import Progress
 from . import precision as precisions
 from .base import DeviceLost, EncoderSpec, ModelError
 from .checkpoint import file_hash, load_into, read_state
-from .compiled import Compiler, Origin, attach
+from .compiled import attach
+from .compiler import Compiler, Origin
 from .device import Uploaded, default_device, lost, to_device, upload
 from .folding import fold_batch_norms
 from .keys import MAPPINGS, State

@@ -15,7 +15,7 @@ from ..core.jobs import Progress
 from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device
-from .sam import SamSegmenter
+from .sam_segmenter import SamSegmenter
 from .weights import find_weights
 
 if TYPE_CHECKING:

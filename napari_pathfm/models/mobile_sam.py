@@ -16,7 +16,8 @@ from . import litemedsam
 from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device
-from .sam import SamSegmenter, normalise
+from .sam import normalise
+from .sam_segmenter import SamSegmenter
 from .weights import find_weights
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,8 +37,11 @@ CALIBRATION_SECONDS = 5.0
 QUICK_SECONDS, QUICK_PASSES = 0.5, 12
 """One that is quick is measured again and again so long, at most so often: a machine has moods."""
 
-HALF_WINS = 1.5
-"""Times as fast as in float32 that products in bfloat16 have to be."""
+HALF_WINS, HALF_TRIES = 1.5, 10
+"""Times as fast as in float32 that products in bfloat16 have to be; how often both are tried."""
+
+HALF = "PATHFM_HALF"
+"""Environment variable: ``1`` or ``0`` say what would be measured."""
 
 EXACT_LAYERS = 3
 """Of a convolutional network in bfloat16. EfficientNet-Lite0's mean cosine to float32 on tissue
@@ -158,26 +162,28 @@ def candidates(device: str, convolutional: bool) -> tuple[Precision, ...]:
 def half_wins(device: str) -> bool:
     """Whether a processor calculates products in bfloat16 much faster than in float32.
 
-    Measured once; elsewhere it was never measured, and networks stay in float32. For those whose
-    answers are masks, not vectors that are compared: bfloat16 changes about a hundredth of the
-    pixels of a nucleus at most.
+    Measured once, both taking turns: a machine has moods. Elsewhere it was never measured, and
+    networks stay in float32. For those whose answers are masks, not vectors that are compared:
+    bfloat16 changes about a hundredth of the pixels of a nucleus at most. A process that another
+    one has begun is told by :data:`HALF`.
     """
     import torch
 
     if device.partition(":")[0] != "cpu":
         return False
+    told = os.environ.get(HALF)
+    if told in ("0", "1"):
+        return told == "1"
     exact = torch.ones(1024, 512)
-    seconds: list[float] = []
+    both = [(numbers, numbers[:512].clone()) for numbers in (exact, exact.bfloat16())]
+    paces: list[list[float]] = [[], []]
     with torch.inference_mode():
-        for numbers in (exact, exact.bfloat16()):
-            weight = numbers[:512].clone()
-            paces = []
-            for _ in range(6):
+        for _ in range(HALF_TRIES):
+            for (numbers, weight), pace in zip(both, paces, strict=True):
                 start = time.perf_counter()
                 torch.nn.functional.linear(numbers, weight)
-                paces.append(time.perf_counter() - start)
-            seconds.append(min(paces))
-    return seconds[0] > HALF_WINS * seconds[1]
+                pace.append(time.perf_counter() - start)
+    return min(paces[0]) > HALF_WINS * min(paces[1])
 
 
 def convert(network: torch.nn.Module, precision: Precision) -> torch.nn.Module:

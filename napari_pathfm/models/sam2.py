@@ -1,8 +1,8 @@
 """SAM 2.1 (Ravi et al., 2024, https://github.com/facebookresearch/sam2), a network of transformers.
 
-Its parts are brought into the form of SAM's three, so that :class:`~.sam.SamSegmenter` runs them:
-the three feature maps of an image become one array, and objects are a batch of images that are
-alike.
+Its parts are brought into the form of SAM's three, so that
+:class:`~.sam_segmenter.SamSegmenter` runs them: the three feature maps of an image become one
+array, and objects are a batch of images that are alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..core.jobs import Progress
 from .catalog import entries
 from .checkpoint import load_into, read_state
 from .device import default_device
-from .sam import SamSegmenter
+from .sam_segmenter import SamSegmenter
 from .weights import find_weights
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.models import compiled
 from napari_pathfm.models.catalog import get_encoder, get_segmenter
-from napari_pathfm.models.compiled import KINDS, Compiler, file_of, load, tidy
+from napari_pathfm.models.compiled import KINDS, file_of, load, tidy
+from napari_pathfm.models.compiler import OFF, Compiler
 from napari_pathfm.models.encoder import NetworkEncoder
 from napari_pathfm.models.precision import FLOAT32, Precision, cosine
-from napari_pathfm.models.sam import SamSegmenter
+from napari_pathfm.models.sam_segmenter import SamSegmenter
 
 PX = 224
 LAYER = torch.nn.Linear(2, 2)
@@ -31,7 +32,7 @@ DEFAULT = ("efficientnet-lite0", None)
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Nothing of the user's is used or changed."""
-    monkeypatch.setenv(compiled.OFF, "1")
+    monkeypatch.setenv(OFF, "1")
     folder = tmp_path / "compiled"
     monkeypatch.setattr(compiled, "folder", lambda: folder)
     return folder
@@ -56,9 +57,10 @@ import sys
 from pathlib import Path
 import torch
 from napari_pathfm.models.compiled import KINDS, open_compiled
-from napari_pathfm.models.compiling import compile_decoder, compile_network
-from napari_pathfm.models.mask_decoder import MaskDecoder
+from napari_pathfm.models.compiler import IMAGE_ENCODER, MASK_DECODER
+from napari_pathfm.models.compiling import compile_network, compile_part
 from napari_pathfm.models.precision import FLOAT32
+from napari_pathfm.models.sam_parts import ImageEncoder, MaskDecoder
 
 class Small(torch.nn.Module):
     def __init__(self):
@@ -99,7 +101,7 @@ decoder = MaskDecoder(Part(), FLOAT32, True).eval()
 image = [torch.rand(1, 4, 8, 8) for _ in range(3)]
 examples = [(*image[:2], torch.rand(1, count, 4), image[2]) for count in (2, 3, 6)]
 file = made.with_name("decoder.so")
-compile_decoder(decoder, examples, file)
+compile_part(MASK_DECODER, decoder, examples, file)
 answer = open_compiled(file, "cpu")
 for count in (2, 9):
     example = (*image[:2], torch.rand(1, count, 4), image[2])
@@ -107,6 +109,14 @@ for count in (2, 9):
         low, scores = decoder(*example)
     torch.testing.assert_close(answer(*example), (low, scores), rtol=1e-4, atol=1e-5)
     print(file.name, count)
+
+encoder, file = ImageEncoder(network.layer, FLOAT32).eval(), made.with_name("encoder.so")
+image = torch.rand(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+compile_part(IMAGE_ENCODER, encoder, [(torch.rand_like(image),)], file)
+with torch.no_grad():
+    expected = encoder(image)
+torch.testing.assert_close(open_compiled(file, "cpu")(image), expected, rtol=1e-4, atol=1e-5)
+print(file.name)
 """
 
 
@@ -116,7 +126,8 @@ def test_files_of_both_kinds_answer_as_the_network_does(own_folder: Path) -> Non
     command = [sys.executable, "-c", SMALL, str(own_folder / "made.so")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     features = [".so", "1", ".so", "5", ".pt2", "1", ".pt2", "5"]
-    assert done.stdout.split() == [*features, "decoder.so", "2", "decoder.so", "9"]
+    parts = ["decoder.so", "2", "decoder.so", "9", "encoder.so"]
+    assert done.stdout.split() == [*features, *parts]
 
 
 def test_a_loader_that_does_not_bear_somebody_is_no_fault_of_the_file(
@@ -141,7 +152,7 @@ def test_compiled_later_on_it_is_tried_and_found_again(
     assert encoder.calibrated
     assert not encoder.compiling
     before = encoder.precision
-    monkeypatch.setattr(compiled, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr("napari_pathfm.models.compiler.WORTH_SECONDS", 0.0)
     encoder.embed(tiles)  # now it has worked enough
     assert encoder.compiling
     np.testing.assert_array_equal(encoder.embed(tiles), plain)  # meanwhile all goes on
@@ -167,7 +178,7 @@ def test_compiled_later_on_it_is_tried_and_found_again(
 
 
 @pytest.mark.soak
-def test_a_decoder_that_is_compiled_gives_the_same_masks() -> None:
+def test_a_segmenter_that_is_compiled_gives_the_same_masks() -> None:
     segmenter = get_segmenter("pathfm-click", device="cpu")
     assert isinstance(segmenter, SamSegmenter)
     rows, cols = np.ogrid[:256, :256]
@@ -186,7 +197,8 @@ def test_a_decoder_that_is_compiled_gives_the_same_masks() -> None:
     for each in (segmenter, again):
         assert isinstance(each, SamSegmenter)
         for prompts, before in zip(asked, plain, strict=True):
-            after = each.decode(embedding, [prompts])
+            after = each.decode(each.encode(rgb), [prompts])
+            assert each._encoder.compiled is not None
             assert each._decoder.compiled is not None
             np.testing.assert_allclose(after.scores, before.scores, atol=0.02)
             best, known = after.masks[0, 0], before.masks[0, 0]
@@ -195,7 +207,7 @@ def test_a_decoder_that_is_compiled_gives_the_same_masks() -> None:
         assert both.masks.shape == (2, 3, 256, 256)
 
 
-def test_a_compiled_decoder_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_part_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*inputs: torch.Tensor) -> None:
         raise RuntimeError("made for another processor")
 
@@ -217,23 +229,38 @@ def test_what_cannot_be_compiled_is_not_tried_again(own_folder: Path) -> None:
     again = Compiler("broken", "cpu")
     again.start(("no-such-encoder", None), LAYER, FLOAT32)
     again.wait()
-    assert again._process is None
+    assert again._work is not None
+    assert again._work.process is None
 
 
 def test_a_process_ends_with_its_encoder(own_folder: Path) -> None:
     compiler = Compiler("a", "cpu")
     compiler.start(DEFAULT, LAYER, FLOAT32)
-    while compiler._process is None:
+    while compiler._work is None or compiler._work.process is None:
         time.sleep(0.01)
-    second = Compiler("a", "cpu")
-    second.start(DEFAULT, LAYER, FLOAT32)
-    second.wait()
-    assert second._process is None  # one is enough
-    process = compiler._process
+    process = compiler._work.process
     del compiler
     gc.collect()
     assert process.poll() is not None
     assert list(own_folder.iterdir()) == []
+
+
+def test_one_network_is_compiled_after_the_other(own_folder: Path) -> None:
+    first, second = Compiler("a", "cpu"), Compiler("b", "cpu")
+    first.start(DEFAULT, LAYER, FLOAT32)
+    while first._work is None or first._work.process is None:
+        time.sleep(0.01)
+    second.start(DEFAULT, LAYER, FLOAT32)
+    waiting = second._work
+    assert waiting is not None
+    assert second.busy
+    assert waiting.process is None
+    del second  # nobody wants it any more
+    gc.collect()
+    first._work.stop()
+    waiting.thread.join(60)
+    assert not waiting.thread.is_alive()
+    assert waiting.process is None
 
 
 @pytest.mark.parametrize("device", ["mps", "cpu"])
@@ -241,7 +268,7 @@ def test_only_where_it_is_possible_and_wanted(
     device: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if device == "cpu":
-        monkeypatch.setenv(compiled.OFF, "0")
+        monkeypatch.setenv(OFF, "0")
     compiler = Compiler("a", device)
     compiler.start(DEFAULT, LAYER, FLOAT32)
     compiler.wait()
@@ -251,7 +278,7 @@ def test_only_where_it_is_possible_and_wanted(
 
 
 def test_a_large_network_is_not_compiled(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MAX_BYTES", 10)
+    monkeypatch.setattr("napari_pathfm.models.compiler.MAX_BYTES", 10)
     compiler = Compiler("a", "cpu")
     compiler.start(DEFAULT, LAYER, FLOAT32)
     compiler.wait()

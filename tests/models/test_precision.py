@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from napari_pathfm.models import precision
 from napari_pathfm.models.precision import (
     FLOAT32,
     QUICK_PASSES,
@@ -85,6 +86,13 @@ def test_agreement_is_told_and_never_flattered() -> None:
     bad = made("bfloat16", 1.0, 0.98, 0.91)
     refused = "bfloat16 not taken: cosine to float32: mean 0.9800, least 0.9100"
     assert agreement([exact, bad], exact.precision) == refused
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_another_process_measured_counts(told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(precision.HALF, str(int(told)))
+    assert precision.half_wins.__wrapped__("cpu") is told
+    assert not precision.half_wins.__wrapped__("cuda:0")
 
 
 def test_cosine() -> None:

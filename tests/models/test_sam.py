@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from napari_pathfm.core.prompts import Prompts
 from napari_pathfm.models.base import ImageEmbedding, ModelError, Segmenter
 from napari_pathfm.models.catalog import get_segmenter
-from napari_pathfm.models.sam import SamSegmenter, normalise
+from napari_pathfm.models.sam import normalise
+from napari_pathfm.models.sam_segmenter import SamSegmenter
 
 
 def points(*places: tuple[float, float], positive: Sequence[bool] = ()) -> Prompts:

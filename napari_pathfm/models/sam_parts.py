@@ -1,20 +1,43 @@
-"""SAM's mask decoder as a function of tensors alone, so that it can be compiled."""
+"""SAM's image encoder and mask decoder as functions of tensors alone: they can be compiled."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .compiled import SEGMENTER, Compiled, Compiler, Origin
+from .compiled import Compiled
+from .compiler import IMAGE_ENCODER, Compiler, Origin
 from .precision import Precision, autocast
 
 WORTH_SECONDS = 2.0
-"""Work of a decoder after which it is compiled: somebody is clicking, and goes on to."""
+"""Work of a part after which it is compiled: somebody is clicking, and goes on to."""
 
 TOKENS = 2, 512
 """Least and most points of a prompt that a compiled decoder takes."""
+
+
+class ImageEncoder(torch.nn.Module):
+    """An image encoder in its precision.
+
+    Parameters
+    ----------
+    part : torch.nn.Module
+        SAM's ``image_encoder``, converted.
+    precision : Precision
+    """
+
+    def __init__(self, part: torch.nn.Module, precision: Precision) -> None:
+        super().__init__()
+        self._part, self._precision = part, precision
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Encode an image, ``(1, 3, p, p)`` float32: ``(1, C, h, w)`` float32."""
+        with autocast(image.device.type, self._precision):
+            features: torch.Tensor = self._part(image)
+        return features.float()
 
 
 class MaskDecoder(torch.nn.Module):
@@ -69,73 +92,80 @@ class MaskDecoder(torch.nn.Module):
         return low.float(), scores.float()
 
 
-class QuickDecoder:
-    """A mask decoder that is compiled once it has worked for some time, and then used so.
+class QuickPart:
+    """A part that is compiled once it has worked for some time, and then used so.
 
     Parameters
     ----------
-    decoder : MaskDecoder
+    eager : ImageEncoder or MaskDecoder
     all_parts : torch.nn.Module
         What the process that compiles loads into memory besides.
-    identity : str
-        What tells it from other decoders.
-    device : str
-        Only on a processor is it compiled: on a card an answer takes a few ms anyway.
+    compiler : Compiler
     precision : Precision
     origin : tuple or None
         With which name and weights another process gets the same; never compiled without.
+    suits : callable
+        Takes the inputs, and tells whether the compiled part would take them.
     """
 
     def __init__(
         self,
-        decoder: MaskDecoder,
+        eager: torch.nn.Module,
         all_parts: torch.nn.Module,
-        identity: str,
-        device: str,
+        compiler: Compiler,
         precision: Precision,
         origin: Origin | None,
+        suits: Callable[..., bool] = lambda *inputs: True,
     ) -> None:
-        self.eager = decoder
-        self._parts, self._precision, self._origin = all_parts, precision, origin
-        self._on_card = device.partition(":")[0] != "cpu"
-        self._compiler = Compiler(identity, device, SEGMENTER, WORTH_SECONDS)
+        self.eager = eager
+        self._parts, self._compiler, self._precision = all_parts, compiler, precision
+        # On a card an answer takes a few ms anyway.
+        self._origin = origin if compiler.device.partition(":")[0] == "cpu" else None
+        self._suits = suits
         self.compiled = self._find()
 
-    def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answer as :meth:`MaskDecoder.forward`."""
-        alone = len(inputs[2]) == 1
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Answer as `eager` does, to tensors in the memory order it was compiled with."""
+        suits = self._suits(*inputs)
         if self._compiler.ready:
             self.compiled = self._find()
-        if alone and self.compiled is not None:
+        if suits and self.compiled is not None:
             try:
-                low, scores = self.compiled(*(each.contiguous() for each in inputs))
-            except RuntimeError:  # the decoder itself answers all the same
+                return self.compiled(*inputs)
+            except RuntimeError:  # the part itself answers all the same
                 self.compiled = None
-            else:
-                return low, scores
         start = time.perf_counter()
-        found: tuple[torch.Tensor, torch.Tensor] = self.eager(*inputs)
-        if alone:
+        found = self.eager(*inputs)
+        if suits:
             seconds = time.perf_counter() - start
             self._compiler.worked(seconds, self._origin, self._parts, self._precision)
         return found
 
     def _find(self) -> Compiled | None:
-        never = self._origin is None or self._on_card
-        return None if never else self._compiler.find(self._precision)
+        return None if self._origin is None else self._compiler.find(self._precision)
 
     @property
     def compiling(self) -> bool:
-        """Whether it is being compiled meanwhile."""
+        """Whether it is being compiled meanwhile, or will be."""
         return self._compiler.busy
 
     def compile(self) -> None:
-        """Have it compiled now, for half a minute, unless that was done or is impossible."""
+        """Have it compiled now, for a minute, unless that was done or is impossible."""
         self._compiler.start(self._origin, self._parts, self._precision)
         self._compiler.wait()
 
 
-def compilable() -> tuple[Any, ...]:
-    """Say what may vary in its inputs once it is compiled: the number of points, of one prompt."""
+def one_prompt(*inputs: torch.Tensor) -> bool:
+    """Whether these are a decoder's inputs for a single object."""
+    return len(inputs[2]) == 1
+
+
+def compilable(kind: str) -> tuple[Any, ...]:
+    """Say what may vary in a part's inputs once it is compiled.
+
+    That is the number of points of one prompt; crops have one size.
+    """
+    if kind == IMAGE_ENCODER:
+        return (None,)
     least, most = TOKENS
     return None, None, {1: torch.export.Dim("tokens", min=least, max=most)}, None
