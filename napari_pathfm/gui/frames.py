@@ -44,6 +44,9 @@ STATUS_MS = 100
 """What is under the pointer is told so often at most: each time the whole window is laid together
 anew, which takes a third of a core from a pointer that moves."""
 
+LISTED = "thumbnail", "visible", "name", "loaded", "locked"
+"""What napari's list of layers shows of a layer."""
+
 
 class LightFrames(QObject):
     """Makes the frames of a viewer cheaper, and those of each slide in it.
@@ -65,6 +68,7 @@ class LightFrames(QObject):
             # napari's own listener, which makes the bar, was there before.
             viewer.canvas.overlays.scale_bar.events.visible.connect(self._on_scale_bar)
             self._tell_less_often(viewer)
+        self._list_what_is_shown(viewer)
         self._level_labels: list[Callback] = []
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -102,6 +106,16 @@ class LightFrames(QObject):
     def _on_pointer(self, _: Any) -> None:
         if not self._status.isActive():
             self._status.start()
+
+    def _list_what_is_shown(self, viewer: Viewer) -> None:
+        # napari paints the whole list at each event of a layer, new pixels among them.
+        self._list: Any = viewer.window._qt_viewer.layers.model().sourceModel()
+        viewer.layers.events.disconnect(self._list._process_event)
+        viewer.layers.events.connect(self._on_layer)
+
+    def _on_layer(self, event: Any) -> None:
+        if event.type in LISTED:
+            self._list._process_event(event)
 
     def _on_scale_bar(self) -> None:
         overlay = self._canvas.viewer.canvas.overlays.scale_bar

@@ -170,3 +170,30 @@ def test_what_is_under_the_pointer_is_told_less_often_and_at_rest(opened: Window
     opened.driver.move((y, x))
     opened.driver.idle(0.3)
     assert wanted.is_set()
+
+
+class Paints(QObject):
+    """Counts how often a widget is painted."""
+
+    def __init__(self, widget: Any) -> None:
+        super().__init__(widget)
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_the_list_of_layers_is_painted_for_what_it_shows_alone(opened: Window) -> None:
+    layers = opened.viewer.window._qt_viewer.layers
+    if not layers.isVisible():
+        opened.viewer.window._qt_viewer.dockLayerList.setVisible(True)
+    opened.driver.wait(layers.isVisible, "the list")
+    opened.driver.idle(0.5)
+    paints, layer = Paints(layers.viewport()), layer_of(opened)
+    layer.events.set_data()
+    opened.driver.idle(0.2)
+    assert paints.count == 0
+    layer.name = "another"
+    opened.driver.wait(lambda: paints.count > 0, "the name")
