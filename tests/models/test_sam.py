@@ -112,6 +112,28 @@ def test_prompts_are_turned_and_scaled(segmenter: SamSegmenter, parts: Parts) ->
     assert seen["masks"].shape == (1, 1, 256, 256)
 
 
+def test_on_two_cores_one_prompt_takes_one_thread(parts: Parts) -> None:
+    seen: list[int] = []
+
+    def decode(**inputs: Any) -> tuple[Any, Any]:
+        seen.append(torch.get_num_threads())
+        return parts._decode(**inputs)
+
+    parts.mask_decoder.forward = decode  # type: ignore[method-assign]
+    segmenter = SamSegmenter("sam-vit-b", parts, 1024, lambda x: x, "cpu")
+    embedding = segmenter.encode(np.zeros((64, 64, 3), np.uint8))
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            segmenter.decode(embedding, [points((1, 2))])
+            segmenter.decode(embedding, [points((1, 2)), points((3, 4))])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2, 3, 3]
+
+
 def test_objects_with_different_prompts(segmenter: SamSegmenter, parts: Parts) -> None:
     embedding = segmenter.encode(np.zeros((64, 64, 3), np.uint8))
     one, two = points((1, 2)), points((3, 4), (5, 6), positive=[True, False])
