@@ -31,13 +31,11 @@ def hand_back_at_once() -> None:
     """Let large arrays go back to the system as soon as nobody uses them, from now on.
 
     glibc does so at first, but holds the larger ones back, too, once it has seen them come and go:
-    pictures of some 20 MB do that all the time in a window, in several threads. Smaller ones are
-    kept, as glibc would by itself: a network that gets fresh memory each time is slower.
+    pictures of some 20 MB do that all the time in a window, in several threads.
     """
     option = _c_library("mallopt")
     if option is not None:
         option(M_MMAP_THRESHOLD, LARGE_BYTES)
-        option(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
 
 
 def keep_all() -> None:
